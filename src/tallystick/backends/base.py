@@ -1,0 +1,123 @@
+"""The contract between the agent and a database: at most four methods.
+
+A backend writes a batch and says what became of each record. It knows nothing of buffering, retry or dead letters:
+those are the agent's. What it must keep:
+
+- `write` returns only when what it accepted is durable in the store's own sense; the spool forgets it after that.
+- Writing a batch again, whole or in part, leaves one row a record. A record with `replaces` is one row for each id,
+  and content with an older timestamp never overwrites newer.
+- A verdict for every record: rejected (index and reason, in `WriteResult.rejected`), kept (`WriteResult.kept`), else accepted.
+  An exception that names no record makes the agent bisect the batch; `Unavailable` keeps all, `TooLarge` halves.
+- Own timeouts on every network call; nothing crosses a fork; `open` is idempotent and cheap when already open.
+- `open`, `write` and `close` are called by one thread at a time; `query` may be called by another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import msgspec
+
+from tallystick.errors import QueryError, Unavailable
+from tallystick.queries import Query, Series
+from tallystick.records import Batch, Value
+
+
+class WriteResult(msgspec.Struct, frozen=True):
+    """What became of a batch: reasons by index in `batch.records`; a record that neither names was accepted."""
+
+    rejected: Mapping[int, str] = {}
+    kept: Mapping[int, str] = {}
+    retry_after_seconds: float | None = None
+
+
+ACCEPTED = WriteResult()
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """`inline` is True when the recorder may write at once, without a spool. `address` says where the
+    records go, as a URL without secrets: it names the pipeline and is shown to people."""
+
+    inline: ClassVar[bool]
+
+    @property
+    def address(self) -> str: ...
+    def open(self) -> None: ...
+    def write(self, batch: Batch) -> WriteResult: ...
+    def query(self, query: Query) -> list[Series]: ...
+    def close(self) -> None: ...
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One finding of `Managed.check`: `ok`, what was looked at, and the remedy when it is not ok."""
+
+    ok: bool
+    what: str
+    remedy: str = ""
+
+
+@runtime_checkable
+class Managed(Protocol):
+    """Optional powers: make and check the schema, list what holds the records, forget the old."""
+
+    def setup(self) -> list[str]:
+        """Create or upgrade what is missing; says what was done, one sentence each."""
+
+    def check(self) -> list[Line]:
+        """What is as it should be and what is not, without changing anything."""
+
+    def indices(self) -> list[dict[str, Any]]:
+        """What holds the records (tables, indices, partitions, files): name, records, size_bytes, oldest, newest."""
+
+    def prune(self, before: float) -> int:
+        """Forget the records older than `before` (epoch seconds); how many rows went."""
+
+
+class BaseBackend:
+    """For a backend of one's own: subclass it and write `report`, called once a record.
+
+        class Printer(BaseBackend):
+            def report(self, name, kind, value, tags, id):
+                print(name, value)
+
+    An exception from `report` rejects that record (it goes to the dead letters with the exception's text);
+    `Unavailable`, `ConnectionError` and `TimeoutError` keep it and all that follow it for a later try.
+    A record may be reported again after a crash, with the same `id`.
+    """
+
+    inline: ClassVar[bool] = False
+
+    @property
+    def address(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Built from a URL whose scheme an entry point in the group `tallystick.backends` names."""
+        return cls()
+
+    def open(self) -> None:
+        """Connect; called before the first batch and again after a failure."""
+
+    def report(self, name: str, kind: str, value: Value, tags: dict[str, str], id: str) -> None:
+        raise NotImplementedError(f"{type(self).__qualname__} must define report(name, kind, value, tags, id)")
+
+    def write(self, batch: Batch) -> WriteResult:
+        rejected: dict[int, str] = {}
+        for index, record in enumerate(batch.records):
+            try:
+                self.report(record.name, record.kind, record.value, dict(record.tags), record.id)
+            except (Unavailable, ConnectionError, TimeoutError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                return WriteResult(rejected, dict.fromkeys(range(index, len(batch)), reason))
+            except Exception as error:
+                rejected[index] = f"{type(error).__name__}: {error}"
+        return WriteResult(rejected)
+
+    def query(self, query: Query) -> list[Series]:
+        raise QueryError(f"{self.address} cannot answer queries; override query(), or ask the database itself")
+
+    def close(self) -> None:
+        """Let go of connections; called from the thread that wrote."""

@@ -1,0 +1,181 @@
+"""What is asked (`Query`) and what is answered (`Series`), the same for every backend.
+
+The meaning, which `backends/memory.py` spells out in plain Python and the contract suite holds every backend to:
+
+- A record counts when its name, kind, time and tags fit; time is `start <= t < end`.
+- Answers are grouped by name, unit and the tags in `by`; a record without such a tag is in the group of `None`.
+- `count` counts records of any value; the other aggregates see numbers only (True is 1, False is 0) and pass over
+  texts, documents and None. `count`, `sum`, `mean` and `rate` weigh a record by `1 / sample_rate`;
+  `min`, `max`, `last` and percentiles do not.
+- `rate` is the sum per second: over the bucket, else over the query's range, else over the span of the group's records.
+- `last` is the value of the newest record; of equally new ones, the largest.
+- Percentiles are of the nearest rank: the smallest value that has at least p % of the values at or below it
+  (the inverse of the distribution function, type 1 of Hyndman and Fan, 1996). An engine that estimates says so.
+- Buckets are aligned to the epoch. A bucket without records has no point; a group without numbers has no series
+  unless the aggregate is `count`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from tallystick.errors import QueryError
+
+AGGREGATES: Final = ("count", "sum", "mean", "min", "max", "last", "rate", "p50", "p95", "p99")
+
+_UNIT_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds_of(span: str | float, field: str = "span") -> float:
+    """`"90s"`, `"5m"`, `"24h"`, `"7d"`, `"2w"` or a number of seconds → seconds.
+
+    Raises `QueryError` for anything else, and for spans that are not positive.
+    """
+    if isinstance(span, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", span)
+        if not match:
+            raise QueryError(f"{field}: {span!r} is no time span; write a number and a unit, such as 90s, 5m, 24h, 7d")
+        span = float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
+    if isinstance(span, bool) or not 0 < span < 1e12:
+        raise QueryError(f"{field}: {span!r} is no positive time span")
+    return float(span)
+
+
+def _epoch(moment: float | str | datetime | None, field: str) -> float | None:
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError:
+            raise QueryError(f"{field}: {moment!r} is no ISO 8601 time; write 2026-11-21T09:30:00+00:00") from None
+        if moment.tzinfo is None:
+            moment = datetime.fromisoformat(moment.isoformat() + "+00:00")
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise QueryError(f"{field}: {moment!r} has no time zone; use an aware datetime")
+        return moment.timestamp()
+    return moment
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """A question about recorded values.
+
+    `name` is exact, or a pattern with `*` and `?`, or several of these. `where` maps a tag to the text it must have,
+    or to a list of alternatives. `by` names the tags to group by. The time range is `last` (a span up to now, such as
+    `"24h"`) or `start` and `end` (epoch seconds, ISO 8601 text in UTC, aware datetimes); without one, all time.
+    `bucket` is a span (`"5m"`, seconds); without one, each series has a single point. `limit` keeps the
+    series whose points sum to the most.
+    Raises `QueryError` at once for a question that makes no sense.
+    """
+
+    names: tuple[str, ...]
+    aggregate: str = "sum"
+    kinds: tuple[str, ...] = ()
+    where: dict[str, tuple[str, ...]] = {}
+    by: tuple[str, ...] = ()
+    start: float | None = None
+    end: float | None = None
+    bucket_seconds: float | None = None
+    limit: int | None = None
+
+    def __init__(
+        self,
+        name: str | Iterable[str] = "*",
+        *,
+        aggregate: str = "sum",
+        kinds: str | Iterable[str] = (),
+        where: Mapping[str, str | Iterable[str]] | None = None,
+        by: str | Iterable[str] = (),
+        last: str | float | None = None,
+        start: float | str | datetime | None = None,
+        end: float | str | datetime | None = None,
+        bucket: str | float | None = None,
+        limit: int | None = None,
+    ) -> None:
+        put = msgspec.structs.force_setattr
+        if aggregate not in AGGREGATES:
+            raise QueryError(f"aggregate: {aggregate!r} is none of {', '.join(AGGREGATES)}")
+        if limit is not None and limit < 1:
+            raise QueryError(f"limit: {limit!r} must be 1 or more")
+        low, high = _epoch(start, "start"), _epoch(end, "end")
+        if last is not None:
+            if low is not None or high is not None:
+                raise QueryError("last: give either last, or start and end")
+            high = time.time()
+            low = high - seconds_of(last, "last")
+        if low is not None and high is not None and low >= high:
+            raise QueryError(f"start: {start!r} is not before end {end!r}")
+        put(self, "names", _texts(name, "name"))
+        put(self, "aggregate", aggregate)
+        put(self, "kinds", _texts(kinds, "kinds"))
+        put(self, "where", {str(key): _texts(value, f"where[{key!r}]") for key, value in (where or {}).items()})
+        put(self, "by", _texts(by, "by"))
+        put(self, "start", low)
+        put(self, "end", high)
+        put(self, "bucket_seconds", None if bucket is None else seconds_of(bucket, "bucket"))
+        put(self, "limit", limit)
+        if not self.names:
+            raise QueryError("name: give at least one metric name or pattern")
+
+    @property
+    def percentile(self) -> float | None:
+        """0.95 for `p95`; None when the aggregate is no percentile."""
+        return int(self.aggregate[1:]) / 100 if self.aggregate.startswith("p") else None
+
+    @property
+    def start_ns(self) -> int | None:
+        return None if self.start is None else round(self.start * 1e9)
+
+    @property
+    def end_ns(self) -> int | None:
+        return None if self.end is None else round(self.end * 1e9)
+
+    @property
+    def bucket_ns(self) -> int | None:
+        return None if self.bucket_seconds is None else max(1, round(self.bucket_seconds * 1e9))
+
+    def matches_name(self, name: str) -> bool:
+        """Whether a metric's name is asked for. `*` and `?` are the only special characters."""
+        return any(
+            fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) if is_pattern(pattern) else name == pattern
+            for pattern in self.names
+        )
+
+
+def is_pattern(name: str) -> bool:
+    return "*" in name or "?" in name
+
+
+def _texts(value: str | Iterable[str], field: str) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    for text in texts:
+        if not isinstance(text, str) or not text:
+            raise QueryError(f"{field}: {text!r} is not a text")
+    return texts
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer: `points` are `(epoch seconds, value)` in order of time.
+
+    A point's time is the start of its bucket; without buckets, the query's start, or 0.0 when it has none.
+    """
+
+    name: str
+    tags: dict[str, str | None] = {}
+    unit: str | None = None
+    points: list[tuple[float, float]] = []
+
+
+def finish(series: Iterable[Series], limit: int | None) -> list[Series]:
+    """The order of every answer: by name, tags and unit; or, with a limit, the largest sums of points first."""
+    ordered = sorted(series, key=lambda s: (s.name, [(k, v is not None, v or "") for k, v in s.tags.items()], s.unit or ""))
+    if limit is not None:
+        ordered.sort(key=lambda s: -sum(value for _, value in s.points))
+        ordered = ordered[:limit]
+    return ordered
