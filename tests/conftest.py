@@ -1,0 +1,39 @@
+"""What every test may use: `--thorough`, and a home of its own so that no test touches the user's records."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="full counts and the slow tests (many minutes)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --thorough the slow tests are deselected, not skipped: the closing line says how many."""
+    if config.getoption("--thorough"):
+        return
+    slow = [item for item in items if item.get_closest_marker("thorough")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """True with --thorough: tests then use their full counts."""
+    return bool(request.config.getoption("--thorough"))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new TALLYSTICK_HOME for each test, and none of the caller's settings; the servers' addresses stay."""
+    for name in list(os.environ):
+        if name.startswith("TALLYSTICK_") and not name.startswith(("TALLYSTICK_TEST_", "TALLYSTICK_SERVICES")):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    monkeypatch.setenv("TALLYSTICK_HOME", str(home))
+    return home
