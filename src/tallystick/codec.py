@@ -118,8 +118,7 @@ def _decode_one_by_one(pieces: list[bytes], offsets: list[int]) -> tuple[list[Li
             lines.append(_lines.decode(piece))
             places.append(offset)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            if piece.strip(b"\0"):
-                damaged.append(Damage(offset, piece, f"damaged line: {error}"))
+            damaged.append(Damage(offset, piece, f"damaged line: {error}"))
     return lines, places, damaged
 
 
@@ -139,7 +138,8 @@ class Reader:
                 records.append(self.record(line, offset))
             except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError, ValueError) as error:
                 damaged.append(Damage(offset, encode(line), f"damaged line: {error}"))
-        return Batch(self.header, start, start + len(raw), records), damaged
+        missing = tuple(sorted(damage.offset for damage in damaged))
+        return Batch(self.header, start, start + len(raw), records, missing), damaged
 
     def record(self, line: Line, offset: int) -> Record:
         header = self.header

@@ -98,16 +98,20 @@ class Batch:
     """Records of one segment, in the order in which they were recorded.
 
     `start` and `end` are byte offsets in the segment: every record of the batch lies in `[start, end)`, and
-    no record of another batch does.
+    no record of another batch does. `missing` are the offsets, in order, of the lines in that range whose records
+    are not here (damaged lines, and what `only` left out), so that a ledger never takes them for stored.
     """
 
-    __slots__ = ("end", "header", "records", "start")
+    __slots__ = ("end", "header", "missing", "records", "start")
 
-    def __init__(self, header: Header, start: int, end: int, records: list[Record]) -> None:
+    def __init__(
+        self, header: Header, start: int, end: int, records: list[Record], missing: tuple[int, ...] = ()
+    ) -> None:
         self.header = header
         self.start = start
         self.end = end
         self.records = records
+        self.missing = missing
 
     def __len__(self) -> int:
         return len(self.records)
@@ -122,11 +126,15 @@ class Batch:
     def split(self, at: int) -> tuple[Batch, Batch]:
         """Two batches, of the records before index `at` and of those from it on; together the same range."""
         middle = self.records[at].offset
+        before = tuple(offset for offset in self.missing if offset < middle)
         return (
-            Batch(self.header, self.start, middle, self.records[:at]),
-            Batch(self.header, middle, self.end, self.records[at:]),
+            Batch(self.header, self.start, middle, self.records[:at], before),
+            Batch(self.header, middle, self.end, self.records[at:], self.missing[len(before) :]),
         )
 
     def only(self, indices: Iterable[int]) -> Batch:
         """The records at these indices, in the same range: for sending again what a backend kept."""
-        return Batch(self.header, self.start, self.end, [self.records[i] for i in indices])
+        chosen = sorted(set(indices))
+        left_out = {record.offset for record in self.records} - {self.records[i].offset for i in chosen}
+        missing = tuple(sorted(left_out.union(self.missing)))
+        return Batch(self.header, self.start, self.end, [self.records[i] for i in chosen], missing)
