@@ -1,0 +1,91 @@
+"""Secrets that do not show: `Secret` for a value, `mask_url` for a URL that may carry one.
+
+Invariants
+- What is shown of a secret does not depend on it, neither its characters nor its length.
+- When a URL is malformed and it is unclear where the password ends, more is masked, not less.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MASK: Final = "***"
+
+_WORDS: Final = (
+    "password|passwd|passphrase|pwd|secret|token|apikey|accesskey|privatekey|credential|authorization|signature"
+)
+_TELLTALE: Final = re.compile(rf".*(?:{_WORDS}).*|p|pw|pass|key|sig|auth", re.IGNORECASE)
+_PARAMETER: Final = re.compile(r"(?:(?<=[?&;#\s])|^)([^=&;?#\s/@]+)(\s*=\s*)('[^']*'|"[^"]*"|[^&;#\s]+)")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ODD_PORT: Final = re.compile(r":(?!\d*(?:[,/#]|$))")
+
+
+class Secret:
+    """A text that shows as `***` wherever it is printed, formatted or logged; `reveal()` gives it to a driver.
+
+    Not a `str`, on purpose: joining or formatting it by accident gives the mask, and no encoder takes it.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return MASK
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def mask_url(url: str) -> str:
+    """The URL with passwords, tokens and API keys as `***`, in the user part and in the parameters.
+
+    A user part without a password is masked whole, since with some databases it is a token.
+    """
+    scheme = match.group() if (match := _SCHEME.match(url)) else ""
+    rest = url[len(scheme) :]
+    at = _end_of_user(rest)
+    if at >= 0:
+        user, colon, _ = rest[:at].partition(":")
+        rest = (f"{user}:{MASK}" if colon else MASK) + _mask_parameters(rest[at:])
+    else:
+        rest = _mask_parameters(rest)
+    return scheme + rest
+
+
+def _end_of_user(rest: str) -> int:
+    """Where the `@` after user and password stands, or -1; `rest` is the URL without its scheme.
+
+    Drivers differ on passwords with a raw `/`, `?` or `#`, so it is the last `@` that may be meant.
+    """
+    if rest.startswith("/"):
+        return -1  # no authority at all: sqlite:///…
+    head, _, query = rest.partition("?")
+    if "@" in query:
+        before = query.partition("@")[0]
+        odd = "@" not in head and _ODD_PORT.search(re.sub(r"\[[^\]]*\]", "", head).partition("/")[0])
+        if odd or "=" not in before:
+            return rest.rindex("@")
+    return head.rfind("@")
+
+
+def _mask_parameters(text: str) -> str:
+    def masked(match: re.Match[str]) -> str:
+        plain = re.sub(r"[-_.]|%[0-9A-Fa-f]{2}", "", match[1])
+        return f"{match[1]}{match[2]}{MASK}" if _TELLTALE.fullmatch(plain) else match[0]
+
+    return _PARAMETER.sub(masked, text)
