@@ -1,0 +1,91 @@
+"""From a URL to a backend: `sqlite:///metrics.db` → `SqliteBackend.from_url("sqlite:///metrics.db")`.
+
+The table names our own classes as text, so nothing is imported before it is asked for and no room is known down here.
+A scheme that is not in the table is looked for among the entry points in the group `tallystick.backends`, where other
+distributions register theirs; they add schemes and cannot replace ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+from tallystick.errors import MissingExtra, SettingsError
+from tallystick.masking import mask_url
+
+GROUP: Final = "tallystick.backends"
+
+BACKENDS: Final = {
+    "sqlite": "tallystick.backends.sqlite:SqliteBackend",
+    "log": "tallystick.backends.log:LogBackend",
+    "memory": "tallystick.backends.memory:MemoryBackend",
+}
+"""URL scheme → `module:Class`. Each class has a class method `from_url(url)` that connects to nothing yet."""
+
+
+def backend_from_url(url: str) -> Any:
+    """The backend that the URL names, not yet opened; it keeps to the protocol `Backend` of `backends/base.py`.
+
+    Raises `SettingsError` for an unknown scheme or a URL that the backend cannot read. A missing driver shows only
+    when the backend opens.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise SettingsError(f"backend: {mask_url(url)!r} is no URL; write for example sqlite:///metrics.db")
+    backend = _backend_class(scheme.lower(), url)
+    try:
+        return backend.from_url(url)
+    except SettingsError:
+        raise
+    except ValueError:  # of urllib, which shows parts of the URL in its messages
+        raise SettingsError(
+            f"backend: {mask_url(url)!r} cannot be read; it must be scheme://user:password@host:port/name,"
+            " with special characters in the user and password written as %40 and so on"
+        ) from None
+
+
+def schemes() -> list[str]:
+    """Every URL scheme that `backend_from_url` knows here, entry points included."""
+    return sorted({*BACKENDS, *_entry_points()})
+
+
+def missing_extra(extra: str, error: ImportError) -> MissingExtra:
+    """What a backend raises when its driver is not there: `raise missing_extra("mongodb", error) from error`."""
+    driver = error.name or str(error)
+    return MissingExtra(f"{driver} is not installed; run: pip install 'tallystick[{extra}]'", name=error.name)
+
+
+def _backend_class(scheme: str, url: str) -> Any:
+    if scheme in BACKENDS:
+        module, _, name = BACKENDS[scheme].partition(":")
+        return getattr(importlib.import_module(module), name)
+    found = _entry_points().get(scheme)
+    if found is None:
+        raise SettingsError(
+            f"backend: no backend for {scheme}:// in {mask_url(url)!r}{_near(scheme)}; known are {', '.join(schemes())}"
+        )
+    try:
+        backend = found.load()
+    except Exception as error:
+        raise SettingsError(
+            f"backend: {scheme}:// is registered as {found.value}, which cannot be imported"
+            f" ({type(error).__name__}: {error}); repair or uninstall the package that brings it"
+        ) from error
+    if not callable(getattr(backend, "from_url", None)):
+        raise SettingsError(
+            f"backend: {scheme}:// is registered as {found.value}, which has no from_url(url); BaseBackend has one"
+        )
+    return backend
+
+
+def _entry_points() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name.lower(): point for point in entry_points(group=GROUP)}
+
+
+def _near(scheme: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(scheme, schemes(), 1)
+    return f"; did you mean {near[0]}://?" if near else ""
