@@ -16,7 +16,9 @@ _WORDS: Final = (
     "password|passwd|passphrase|pwd|secret|token|apikey|accesskey|privatekey|credential|authorization|signature"
 )
 _TELLTALE: Final = re.compile(rf".*(?:{_WORDS}).*|p|pw|pass|key|sig|auth", re.IGNORECASE)
-_PARAMETER: Final = re.compile(r"(?:(?<=[?&;#\s])|^)([^=&;?#\s/@]+)(\s*=\s*)('[^']*'|"[^"]*"|[^&;#\s]+)")
+_PARAMETER: Final = re.compile(
+    r"""(?:(?<=[?&;#\s])|^)([^=&;?#\s/@]+)(\s*=\s*)('[^']*'|"[^"]*"|[^&;#\s]+)""",
+)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ODD_PORT: Final = re.compile(r":(?!\d*(?:[,/#]|$))")
 
