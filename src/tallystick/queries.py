@@ -7,7 +7,8 @@ The meaning, which `backends/memory.py` spells out in plain Python and the contr
 - `count` counts records of any value; the other aggregates see numbers only (True is 1, False is 0) and pass over
   texts, documents and None. `count`, `sum`, `mean` and `rate` weigh a record by `1 / sample_rate`;
   `min`, `max`, `last` and percentiles do not.
-- `rate` is the sum per second: over the bucket, else over the query's range, else over the span of the group's records.
+- `rate` is the sum per second: over the bucket, else over the query's range, else over the span of the group's numbers
+  (a group whose numbers are all of one moment has no rate, and no point).
 - `last` is the value of the newest record; of equally new ones, the largest.
 - Percentiles are of the nearest rank: the smallest value that has at least p % of the values at or below it
   (the inverse of the distribution function, type 1 of Hyndman and Fan, 1996). An engine that estimates says so.
@@ -17,10 +18,12 @@ The meaning, which `backends/memory.py` spells out in plain Python and the contr
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -33,7 +36,7 @@ AGGREGATES: Final = ("count", "sum", "mean", "min", "max", "last", "rate", "p50"
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-def seconds_of(span: str | float, field: str = "span") -> float:
+def seconds_of(span: str | float, what: str = "span") -> float:
     """`"90s"`, `"5m"`, `"24h"`, `"7d"`, `"2w"` or a number of seconds → seconds.
 
     Raises `QueryError` for anything else, and for spans that are not positive.
@@ -41,29 +44,30 @@ def seconds_of(span: str | float, field: str = "span") -> float:
     if isinstance(span, str):
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", span)
         if not match:
-            raise QueryError(f"{field}: {span!r} is no time span; write a number and a unit, such as 90s, 5m, 24h, 7d")
+            raise QueryError(f"{what}: {span!r} is no time span; write a number and a unit, such as 90s, 5m, 24h, 7d")
         span = float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
     if isinstance(span, bool) or not 0 < span < 1e12:
-        raise QueryError(f"{field}: {span!r} is no positive time span")
+        raise QueryError(f"{what}: {span!r} is no positive time span")
     return float(span)
 
 
-def _epoch(moment: float | str | datetime | None, field: str) -> float | None:
+def _epoch(moment: float | str | datetime | None, what: str) -> float | None:
     if isinstance(moment, str):
         try:
             moment = datetime.fromisoformat(moment)
         except ValueError:
-            raise QueryError(f"{field}: {moment!r} is no ISO 8601 time; write 2026-11-21T09:30:00+00:00") from None
+            raise QueryError(f"{what}: {moment!r} is no ISO 8601 time; write 2026-11-21T09:30:00+00:00") from None
         if moment.tzinfo is None:
             moment = datetime.fromisoformat(moment.isoformat() + "+00:00")
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
-            raise QueryError(f"{field}: {moment!r} has no time zone; use an aware datetime")
+            raise QueryError(f"{what}: {moment!r} has no time zone; use an aware datetime")
         return moment.timestamp()
     return moment
 
 
-class Query(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, init=False)
+class Query:
     """A question about recorded values.
 
     `name` is exact, or a pattern with `*` and `?`, or several of these. `where` maps a tag to the text it must have,
@@ -77,7 +81,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...]
     aggregate: str = "sum"
     kinds: tuple[str, ...] = ()
-    where: dict[str, tuple[str, ...]] = {}
+    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by: tuple[str, ...] = ()
     start: float | None = None
     end: float | None = None
@@ -98,7 +102,6 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         bucket: str | float | None = None,
         limit: int | None = None,
     ) -> None:
-        put = msgspec.structs.force_setattr
         if aggregate not in AGGREGATES:
             raise QueryError(f"aggregate: {aggregate!r} is none of {', '.join(AGGREGATES)}")
         if limit is not None and limit < 1:
@@ -111,17 +114,25 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
             low = high - seconds_of(last, "last")
         if low is not None and high is not None and low >= high:
             raise QueryError(f"start: {start!r} is not before end {end!r}")
-        put(self, "names", _texts(name, "name"))
-        put(self, "aggregate", aggregate)
-        put(self, "kinds", _texts(kinds, "kinds"))
-        put(self, "where", {str(key): _texts(value, f"where[{key!r}]") for key, value in (where or {}).items()})
-        put(self, "by", _texts(by, "by"))
-        put(self, "start", low)
-        put(self, "end", high)
-        put(self, "bucket_seconds", None if bucket is None else seconds_of(bucket, "bucket"))
-        put(self, "limit", limit)
+        object.__setattr__(self, "names", _texts(name, "name"))
+        object.__setattr__(self, "aggregate", aggregate)
+        object.__setattr__(self, "kinds", _texts(kinds, "kinds"))
+        object.__setattr__(
+            self, "where", {str(key): _texts(value, f"where[{key!r}]") for key, value in (where or {}).items()}
+        )
+        object.__setattr__(self, "by", _texts(by, "by"))
+        object.__setattr__(self, "start", low)
+        object.__setattr__(self, "end", high)
+        object.__setattr__(self, "bucket_seconds", None if bucket is None else seconds_of(bucket, "bucket"))
+        object.__setattr__(self, "limit", limit)
         if not self.names:
             raise QueryError("name: give at least one metric name or pattern")
+
+    def without_limit(self) -> Query:
+        """The same question about all series."""
+        query = copy.copy(self)
+        object.__setattr__(query, "limit", None)
+        return query
 
     @property
     def percentile(self) -> float | None:
@@ -152,11 +163,11 @@ def is_pattern(name: str) -> bool:
     return "*" in name or "?" in name
 
 
-def _texts(value: str | Iterable[str], field: str) -> tuple[str, ...]:
+def _texts(value: str | Iterable[str], what: str) -> tuple[str, ...]:
     texts = (value,) if isinstance(value, str) else tuple(value)
     for text in texts:
         if not isinstance(text, str) or not text:
-            raise QueryError(f"{field}: {text!r} is not a text")
+            raise QueryError(f"{what}: {text!r} is not a text")
     return texts
 
 
@@ -174,7 +185,9 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 def finish(series: Iterable[Series], limit: int | None) -> list[Series]:
     """The order of every answer: by name, tags and unit; or, with a limit, the largest sums of points first."""
-    ordered = sorted(series, key=lambda s: (s.name, [(k, v is not None, v or "") for k, v in s.tags.items()], s.unit or ""))
+    ordered = sorted(
+        series, key=lambda s: (s.name, [(k, v is not None, v or "") for k, v in s.tags.items()], s.unit or "")
+    )
     if limit is not None:
         ordered.sort(key=lambda s: -sum(value for _, value in s.points))
         ordered = ordered[:limit]

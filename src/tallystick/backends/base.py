@@ -6,22 +6,23 @@ those are the agent's. What it must keep:
 - `write` returns only when what it accepted is durable in the store's own sense; the spool forgets it after that.
 - Writing a batch again, whole or in part, leaves one row a record. A record with `replaces` is one row for each id,
   and content with an older timestamp never overwrites newer.
-- A verdict for every record: rejected (index and reason, in `WriteResult.rejected`), kept (`WriteResult.kept`), else accepted.
-  An exception that names no record makes the agent bisect the batch; `Unavailable` keeps all, `TooLarge` halves.
+- A verdict for every record: rejected (index and reason, in `WriteResult.rejected`), kept (`WriteResult.kept`), else
+  accepted. An exception that names no record makes the agent bisect the batch; `Unavailable` keeps all of it,
+  `TooLarge` halves it.
 - Own timeouts on every network call; nothing crosses a fork; `open` is idempotent and cheap when already open.
 - `open`, `write` and `close` are called by one thread at a time; `query` may be called by another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import msgspec
 
 from tallystick.errors import QueryError, Unavailable
 from tallystick.queries import Query, Series
-from tallystick.records import Batch, Value
+from tallystick.records import Batch, Record, Value
 
 
 class WriteResult(msgspec.Struct, frozen=True):
@@ -73,6 +74,18 @@ class Managed(Protocol):
 
     def prune(self, before: float) -> int:
         """Forget the records older than `before` (epoch seconds); how many rows went."""
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """Optional power: give the records back whole, for `tail`, `export`, `copy` and the contract suite."""
+
+    def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
+        """The records that fit the query's names, kinds, `where` and time range, oldest first.
+
+        The query's aggregate, `by`, `bucket` and `limit` are of no matter here. With `newest`, only that many: the
+        newest ones, still oldest first. Equally old records of one segment come in the order of their recording.
+        """
 
 
 class BaseBackend:

@@ -1,0 +1,31 @@
+"""For tests: the contract that every backend keeps, and builders of records and batches.
+
+A backend of your own is proven by a subclass in a test file of yours:
+
+    from tallystick.testing import BackendContract
+
+    class TestMyBackend(BackendContract):
+        def make_backend(self, tmp_path):
+            return MyBackend(tmp_path / "store")
+
+        def reopen(self, backend):
+            return MyBackend(backend.path)
+
+Needs pytest. What your store cannot do by its nature is relaxed by the attributes of `BackendContract`, each of
+which says what it gives up; without any, the contract is strict.
+"""
+
+import pytest
+
+_PARTS = ("roundtrip", "idempotency", "answers", "hostile", "lifecycle")
+
+# Before the modules below are imported, or their assertions would say nothing about what failed.
+pytest.register_assert_rewrite(
+    *(f"tallystick.testing.{part}" for part in ("base", "builders", *_PARTS)),
+)
+
+from tallystick.testing.base import deliver  # noqa: E402
+from tallystick.testing.builders import at, counters, make_batch, merge, varied_records  # noqa: E402
+from tallystick.testing.contract import BackendContract  # noqa: E402
+
+__all__ = ["BackendContract", "at", "counters", "deliver", "make_batch", "merge", "varied_records"]

@@ -1,0 +1,12 @@
+"""The contract that every backend keeps, in one class to subclass."""
+
+from __future__ import annotations
+
+from tallystick.testing.hostile import Hostile
+from tallystick.testing.idempotency import Idempotency, Replacing
+from tallystick.testing.lifecycle import Lifecycle
+from tallystick.testing.roundtrip import RoundTrip
+
+
+class BackendContract(RoundTrip, Idempotency, Replacing, Hostile, Lifecycle):
+    """Subclass it in a test file and give `make_backend` and `reopen`; see `tallystick.testing.base.Contract`."""

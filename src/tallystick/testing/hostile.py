@@ -1,0 +1,133 @@
+"""The contract, part four: hostile texts are stored and asked for like any other, and poison harms no neighbour."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from tallystick.backends.base import Backend
+from tallystick.queries import Query
+from tallystick.records import COUNTER, GAUGE, Record
+from tallystick.testing.answers import Answers
+from tallystick.testing.base import deliver
+from tallystick.testing.builders import at, by_id, counters, make_batch
+
+HOSTILE: Final = (
+    *("'", '"', "`", "''", '"; DROP TABLE points; --', "' OR '1'='1", "%", "_", "100%_", "\\", "\\'", "\\n", "a\\"),
+    *("$", "$where", "$.name", "{", "}", "{}", "{0}", "${HOME}", "%s", "?", ":name", "@x", "[0]", "[a-z]", "*", "a*b"),
+    *(".", "..", "a.b.c", "/", "a/b", "#", "a,b", "a=b", "a b", " ", "  lead", "trail  ", "\t", "a\tb", "\r\n", "a\nb"),
+    *("null", "None", "NaN", "true", "0", "-1", "1e5", "[]", '{"a":1}', "select", "order", "group", "value", "name"),
+    *(
+        "_id",
+        "_source",
+        "time",
+        "timestamp",
+        "host",
+        "ünï",
+        "日本語",
+        "🎉",
+        "e\u0301",
+        "é",
+        "\u202eabc",
+        "\ufeff",
+        "\u2028",
+    ),
+    *("<script>", "&amp;", "a|b", "a;b", "(", ")", "^", "~", "!", "x" * 255, "ü" * 127, "UPPER", "upper"),
+)
+"""Texts that break what pastes texts together."""
+
+MOMENT: Final = at(0) / 1e9
+
+
+class Hostile(Answers):
+    def test_hostile_names_are_stored_and_found(self, backend: Backend) -> None:
+        batch = make_batch(*(Record(at(i), COUNTER, text, i + 1) for i, text in enumerate(HOSTILE)))
+        self.write(backend, batch)
+        self.assert_stored(backend, *batch.records)
+        records = self.oracle(batch.records)
+        for text in HOSTILE:
+            self.assert_answer(backend, records, Query(text))
+
+    def test_hostile_tags_are_stored_and_found(self, backend: Backend) -> None:
+        batch = make_batch(
+            *(Record(at(i), COUNTER, "keys", i + 1, {text: "yes"}) for i, text in enumerate(HOSTILE)),
+            *(Record(at(i), COUNTER, "values", i + 1, {"tag": text}) for i, text in enumerate(HOSTILE)),
+            Record(at(0), COUNTER, "all", 1, dict.fromkeys(HOSTILE, "yes")),
+            Record(at(0), COUNTER, "words", 1, dict.fromkeys(HOSTILE, "true"), HOSTILE),
+        )
+        self.write(backend, batch)
+        self.assert_stored(backend, *batch.records)
+        records = self.oracle(batch.records)
+        self.assert_answer(backend, records, Query("values", by="tag"))
+        for text in HOSTILE:
+            self.assert_answer(backend, records, Query("keys", where={text: "yes"}))
+            self.assert_answer(backend, records, Query("*", by=text))
+            self.assert_answer(backend, records, Query("values", where={"tag": text}))
+
+    def test_hostile_values_units_and_metadata_are_stored(self, backend: Backend) -> None:
+        batch = make_batch(
+            *(Record(at(i), "note", "value", text) for i, text in enumerate(HOSTILE)),
+            *(Record(at(i), GAUGE, "unit", i, unit=text) for i, text in enumerate(HOSTILE)),
+            *(Record(at(i), GAUGE, "metadata", i, metadata={text: text}) for i, text in enumerate(HOSTILE)),
+            *(Record(at(i), f"kind {text}", "kind", i) for i, text in enumerate(HOSTILE)),
+            Record(at(0), "xml", "document", {text: {text: [text]} for text in HOSTILE}),
+        )
+        self.write(backend, batch)
+        self.assert_stored(backend, *batch.records)
+        records = self.oracle(batch.records)
+        self.assert_answer(backend, records, Query("unit"))
+        for text in HOSTILE:
+            self.assert_answer(backend, records, Query("kind", kinds=f"kind {text}"))
+
+    def test_hostile_own_ids_are_told_apart(self, backend: Backend) -> None:
+        if not self.replaces_own_ids:
+            pytest.skip("this store says that it cannot replace")
+        batch = make_batch(*(Record(at(i), GAUGE, "g", i, own_id=text) for i, text in enumerate(HOSTILE)))
+        self.write(backend, batch, batch)
+        self.assert_stored(backend, *batch.records)
+
+    @pytest.mark.parametrize("shape", list(range(14)))
+    def test_poison_harms_no_neighbour(self, backend: Backend, shape: int) -> None:
+        """A record that no recorder lets through is stored or rejected, and rejected again; all others are stored."""
+        batch = make_batch(*counters(40), poison()[shape], *counters(40))
+        first, second = deliver(backend, batch), deliver(backend, batch)
+        for result in (first, second):
+            assert not result.kept
+            assert set(result.rejected) <= {40}
+            assert all(result.rejected.values()), "a rejection says why"
+            found = by_id(self.stored(backend, Query("hits")))
+            assert set(found) == {record.id for record in batch.records} - {batch.records[40].id}
+        assert set(first.rejected) == set(second.rejected)
+        if first.rejected:
+            good = make_batch(
+                Record(at(0), GAUGE, "replaced", 1), segment=batch.segment, start=batch.records[40].offset
+            )
+            self.write(backend, good)
+            assert [record.name for record in self.stored(backend, Query("replaced"))] == ["replaced"]
+
+
+def poison() -> list[Record]:
+    """One record of each bad shape."""
+    deep: Any = 1
+    for _ in range(500):
+        deep = {"d": deep}
+    good = Record(at(0), GAUGE, "poison", 1)
+    bad: list[dict[str, Any]] = [
+        {"value": float("nan")},
+        {"value": float("inf")},
+        {"value": 2**63},
+        {"value": -(2**70)},
+        {"value": b"bytes"},
+        {"value": object()},
+        {"value": "lone surrogate \ud800"},
+        {"value": {1, 2}},
+        {"value": {"deep": deep}},
+        {"value": {"mixed": [1, object()]}},
+        {"name": "poison \ud800"},
+        {"tags": {"a": "\udfff"}},
+        {"metadata": {"a": object()}},
+        {"timestamp_ns": 2**70},
+    ]
+    return [msgspec.structs.replace(good, **fields) for fields in bad]
