@@ -29,12 +29,13 @@ def backend_from_url(url: str) -> Any:
     Raises `SettingsError` for an unknown scheme or a URL that the backend cannot read. A missing driver shows only
     when the backend opens.
     """
-    scheme, separator, _ = url.partition("://")
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
     if not separator:
         raise SettingsError(f"backend: {mask_url(url)!r} is no URL; write for example sqlite:///metrics.db")
-    backend = _backend_class(scheme.lower(), url)
+    backend = _backend_class(scheme, url)
     try:
-        return backend.from_url(url)
+        return backend.from_url(f"{scheme}://{rest}")
     except SettingsError:
         raise
     except ValueError:  # of urllib, which shows parts of the URL in its messages

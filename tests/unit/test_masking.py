@@ -1,0 +1,76 @@
+"""What masking promises: a secret does not show, and the rest of a URL does."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import quote
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallystick.masking import MASK, Secret, mask_url
+
+SHOWN = [
+    ("postgresql://ada:secret@h:5432/db", "postgresql://ada:***@h:5432/db"),
+    ("mongodb://h1:27017,h2:27017/x?authSource=admin", "mongodb://h1:27017,h2:27017/x?authSource=admin"),
+    ("mongodb://h1:27017/x?email=a@b", "mongodb://h1:27017/x?email=a@b"),
+    ("http://[::1]:8086/x?q=a@b", "http://[::1]:8086/x?q=a@b"),
+    ("http://h/write?u=ada&p=secret&db=d", "http://h/write?u=ada&p=***&db=d"),
+    ("influxdb2://secret@h/org/bucket", "influxdb2://***@h/org/bucket"),
+    ("influxdb2://h/org?token=secret==", "influxdb2://h/org?token=***"),
+    ("elasticsearch://h/i?api-key=secret&API_KEY=secret", "elasticsearch://h/i?api-key=***&API_KEY=***"),
+    ("https://h/?x=1&X-Token=secret#token=secret", "https://h/?x=1&X-Token=***#token=***"),
+    ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
+    ("sqlite:///metrics.db", "sqlite:///metrics.db"),
+    ("host=h password=secret sslpassword='se cret'", "host=h password=*** sslpassword=***"),
+    ("ada:secret@host/db", "ada:***@host/db"),
+    ("postgresql://ada:@h/db", "postgresql://ada:***@h/db"),
+]
+
+
+@pytest.mark.parametrize(("url", "shown"), SHOWN)
+def test_a_url_shows_all_but_its_secrets(url: str, shown: str) -> None:
+    assert mask_url(url) == shown
+
+
+@pytest.mark.parametrize("url", [url for url, _ in SHOWN])
+def test_masking_twice_changes_nothing(url: str) -> None:
+    assert mask_url(mask_url(url)) == mask_url(url)
+
+
+@given(password=st.text(min_size=1), user=st.sampled_from(["", "ada"]), tail=st.sampled_from(["", "/db", "/db?x=1"]))
+def test_no_quoted_password_shows(password: str, user: str, tail: str) -> None:
+    secret = quote(password, safe="", errors="replace")
+    assert mask_url(f"scheme://{user}:{secret}@host:1{tail}") == f"scheme://{user}:***@host:1{tail}"
+
+
+@given(password=st.text(st.sampled_from("ab1:/?#@%&; "), min_size=1).map(lambda text: f"S3cr{text}3t"))
+def test_not_even_a_password_that_should_have_been_quoted_shows(password: str) -> None:
+    shown = mask_url(f"scheme://ada:{password}@host:1/db")
+    assert "S3cr" not in shown
+    assert "3t" not in shown
+
+
+def test_a_secret_shows_nowhere_but_where_it_is_revealed(caplog: pytest.LogCaptureFixture) -> None:
+    secret = Secret("hunter2")
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("x").info("with %s and %r", secret, [secret])
+    for text in (str(secret), repr(secret), f"{secret}", f"{secret:>20}", f"{secret!r}", "%s" % secret, caplog.text):  # noqa: UP031
+        assert "hunter2" not in text
+        assert MASK in text
+    assert secret.reveal() == "hunter2"
+
+
+def test_no_encoder_takes_a_secret() -> None:
+    with pytest.raises(TypeError):
+        msgspec.json.encode({"password": Secret("hunter2")})
+
+
+def test_secrets_are_compared_by_what_they_hold() -> None:
+    assert Secret("a") == Secret("a")
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+    assert len({Secret("a"), Secret("a")}) == 1
+    assert not Secret("")
