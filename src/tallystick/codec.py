@@ -16,7 +16,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Annotated, Any, Final
@@ -39,7 +39,7 @@ class Extra(msgspec.Struct, frozen=True, omit_defaults=True):
     unit: str | None = None
     metadata: dict[str, Any] = {}
     id: str | None = None
-    rate: float = 1.0
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     datetimes: tuple[str, ...] = ()
 
 
@@ -70,7 +70,17 @@ class DamagedHeader(TallystickError, ValueError):
     """The first line of a segment cannot be read, so its records have no id and no global tags."""
 
 
+class _Format(msgspec.Struct):
+    """What every header says, whatever else a later format says."""
+
+    tallystick: int
+
+
+_UNREADABLE: Final = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
+"""What decoding raises on damaged bytes; msgspec's errors are `ValueError`s."""
+
 _header = msgspec.json.Decoder(Header)
+_format = msgspec.json.Decoder(_Format)
 _lines = msgspec.json.Decoder(Line)
 _extra = msgspec.json.Decoder(Extra)
 _tags = msgspec.json.Decoder(dict[str, str] | list[str])
@@ -83,14 +93,14 @@ def encode_header(header: Header) -> bytes:
 def decode_header(line: bytes) -> Header:
     """Raises `DamagedHeader`, or `SpoolTooNew` for a format this version does not know."""
     try:
-        header = _header.decode(line)
-    except msgspec.MsgspecError as error:
+        number = _format.decode(line).tallystick
+        if number > FORMAT:
+            raise SpoolTooNew(
+                f"a segment has format {number}, this version reads up to {FORMAT}; upgrade tallystick: {line[:80]!r}"
+            )
+        return _header.decode(line)
+    except _UNREADABLE as error:
         raise DamagedHeader(f"no spool header: {line[:80]!r} ({error})") from None
-    if header.tallystick > FORMAT:
-        raise SpoolTooNew(
-            f"segment {header.segment} has format {header.tallystick}, this version reads up to {FORMAT}; upgrade tallystick"
-        )
-    return header
 
 
 def decode_lines(raw: bytes, start: int) -> tuple[list[Line], list[int], list[Damage]]:
@@ -102,12 +112,15 @@ def decode_lines(raw: bytes, start: int) -> tuple[list[Line], list[int], list[Da
     pieces.pop()
     offsets = list(accumulate([len(piece) + 1 for piece in pieces], initial=start))
     offsets.pop()
-    try:
-        lines = _lines.decode_lines(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        lines = []
-    if len(lines) == len(pieces):
-        return lines, offsets, []
+    # To the decoder a newline is mere white space. One between `]` and `[` is never inside a line, since within JSON
+    # a comma or another bracket follows `]`; so when all are, its lines are the pieces.
+    if raw.count(b"]\n[") == len(pieces) - 1:
+        try:
+            lines = _lines.decode_lines(raw)
+        except _UNREADABLE:
+            lines = []
+        if len(lines) == len(pieces):
+            return lines, offsets, []
     return _decode_one_by_one(pieces, offsets)
 
 
@@ -117,7 +130,7 @@ def _decode_one_by_one(pieces: list[bytes], offsets: list[int]) -> tuple[list[Li
         try:
             lines.append(_lines.decode(piece))
             places.append(offset)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             damaged.append(Damage(offset, piece, f"damaged line: {error}"))
     return lines, places, damaged
 
@@ -136,8 +149,9 @@ class Reader:
         for line, offset in zip(lines, offsets, strict=True):
             try:
                 records.append(self.record(line, offset))
-            except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError, ValueError) as error:
-                damaged.append(Damage(offset, encode(line), f"damaged line: {error}"))
+            except _UNREADABLE as error:
+                place = offset - start
+                damaged.append(Damage(offset, raw[place : raw.index(b"\n", place)], f"damaged line: {error}"))
         missing = tuple(sorted(damage.offset for damage in damaged))
         return Batch(self.header, start, start + len(raw), records, missing), damaged
 
@@ -148,9 +162,7 @@ class Reader:
         if line.extra is _ABSENT:
             return Record(line.timestamp_ns, line.kind, line.name, line.value, tags, words, header, offset)
         extra = _extra.decode(line.extra)
-        value = line.value
-        for pointer in extra.datetimes:
-            value = _with_datetime(value, pointer.split("/")[1:])
+        value = with_datetimes(line.value, extra.datetimes)
         return Record(
             line.timestamp_ns,
             line.kind,
@@ -176,6 +188,13 @@ class Reader:
             del self._seen[next(key for key in self._seen if key)]
         self._seen[raw] = known
         return known
+
+
+def with_datetimes(value: Any, pointers: Iterable[str]) -> Any:
+    """The inverse of `plain`: the value with its texts at these JSON pointers made datetimes again, in place."""
+    for pointer in pointers:
+        value = _with_datetime(value, pointer.split("/")[1:])
+    return value
 
 
 def _with_datetime(value: Any, path: list[str]) -> Any:
