@@ -217,7 +217,7 @@ def record_line(record: Record, global_tags: Tags | None = None) -> bytes:
         unit=record.unit,
         metadata=record.metadata,
         id=record.own_id,
-        rate=record.sample_rate,
+        rate=_NO_EXTRA.rate if record.sample_rate == 1.0 else record.sample_rate,  # msgspec leaves out the very object
         datetimes=tuple(pointers),
     )
     return encode_line(record.timestamp_ns, record.kind, record.name, value, tags, extra)
