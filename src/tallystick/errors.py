@@ -29,7 +29,9 @@ class SettingsError(TallystickError, ValueError):
 
 
 class MissingExtra(TallystickError, ImportError):
-    """A backend needs a driver that is not installed. Remedy: `pip install 'tallystick[<extra>]'`, as the message says."""
+    """A backend needs a driver that is not installed. Remedy: `pip install 'tallystick[<extra>]'`, as the message
+    says.
+    """
 
 
 class RecordError(TallystickError, ValueError):

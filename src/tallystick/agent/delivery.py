@@ -1,0 +1,121 @@
+"""Getting one batch to the backend, whatever it takes, and learning what became of each record.
+
+Invariants
+- `deliver` returns only when every record of the batch is settled: accepted by the backend, or rejected with a reason.
+  Until then nothing of the batch is given up, but for `Stopped`, after which the spool still has all of it.
+- `Unavailable` (and Python's own `ConnectionError` and `TimeoutError`) keeps everything and waits, for ever.
+- An error that names no record is never held against a neighbour: the batch is halved until the poison stands alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from tallystick.agent.attempt import Attempt
+from tallystick.agent.report import Report
+from tallystick.agent.retry import Backoff
+from tallystick.backends.base import Backend
+from tallystick.errors import TallystickError, TooLarge, Unavailable
+from tallystick.records import Batch
+
+logger = logging.getLogger("tallystick.agent")
+
+
+class Stopped(TallystickError):
+    """The agent was told to stop while a batch was on its way; the spool still has it."""
+
+
+class Deliverer:
+    """`pause(seconds)` waits and keeps house meanwhile; it returns False when the agent is to stop."""
+
+    def __init__(self, backend: Backend, attempt: Attempt, report: Report, pause: Callable[[float], bool]) -> None:
+        self._backend = backend
+        self._attempt = attempt
+        self._report = report
+        self._pause = pause
+        self._backoff = Backoff()
+        self._open = False
+
+    def deliver(self, batch: Batch) -> dict[int, str]:
+        """The reasons of the rejected records, by index in `batch.records`. Raises `Stopped`."""
+        rejected: dict[int, str] = {}
+        places = {record.offset: index for index, record in enumerate(batch.records)}
+        waiting = self._attempt.parts(batch)[::-1]
+        while waiting:
+            part = waiting.pop()
+            if not part.records:
+                continue
+            reason = self._attempt.quarantined(part)
+            if reason is not None:
+                rejected[places[part.records[0].offset]] = reason
+                continue
+            for offset, why in self._write(part, waiting).items():
+                rejected[places[offset]] = why
+        return rejected
+
+    def _write(self, part: Batch, waiting: list[Batch]) -> dict[int, str]:
+        """Try once. Reasons of rejected records by their offset; what is to be tried again goes on the stack."""
+        try:
+            self.open()
+        except Exception as error:  # whatever it is, no record is to blame for it
+            waiting.append(part)
+            self._failed(error)
+            return {}
+        began = time.perf_counter()
+        try:
+            self._attempt.begin(part)
+            result = self._backend.write(part)
+        except TooLarge as error:
+            if len(part) == 1:
+                return {part.records[0].offset: f"too large for the backend even alone: {error}"}
+            waiting.extend(part.split(len(part) // 2)[::-1])
+            return {}
+        except (Unavailable, ConnectionError, TimeoutError) as error:
+            waiting.append(part)
+            self._failed(error)
+            return {}
+        except Exception as error:
+            if len(part) == 1:
+                return {part.records[0].offset: f"{type(error).__name__}: {error}"}
+            waiting.extend(part.split(len(part) // 2)[::-1])
+            return {}
+        finally:
+            self._attempt.end()
+        self._report.wrote(len(part) - len(result.kept) - len(result.rejected), time.perf_counter() - began)
+        if result.kept:
+            waiting.append(part.only(result.kept))
+            reason = next(iter(result.kept.values()))
+            self._failed(
+                Unavailable(f"{len(result.kept)} of {len(part)} records: {reason}", result.retry_after_seconds)
+            )
+        else:
+            self._backoff.succeeded()
+        self._report.rejected(len(result.rejected))
+        return {part.records[index].offset: why for index, why in result.rejected.items()}
+
+    def open(self) -> None:
+        """Connect, or connect again after a failure. Raises what the backend raises."""
+        if not self._open:
+            self._backend.open()
+            self._open = True
+
+    def _failed(self, error: Exception) -> None:
+        self._open = False
+        wait = self._backoff.failed(getattr(error, "retry_after_seconds", None))
+        self._report.failed(error)
+        log = logger.warning if self._backoff.failures in (1, 5) else logger.debug
+        log(
+            "%s does not take records (%s: %s); all are kept, next try in %.1f s",
+            self._backend.address,
+            type(error).__name__,
+            error,
+            wait,
+        )
+        if not self._pause(wait):
+            raise Stopped(f"stopped while {self._backend.address} did not take records: {error}")
+
+    def close(self) -> None:
+        self._backend.close()
+        self._open = False

@@ -1,0 +1,40 @@
+"""Who delivers: whoever holds `agent.lock`; a `tallystick agent` before any application.
+
+Invariants
+- At most one holder delivers a pipeline (the locks are `flock`s: a dead holder holds nothing).
+- A `tallystick agent` announces itself by `process.lock`. An application's thread never takes the agent's lock while
+  that one is held, and gives it back when it sees it: so at the latest after one batch the process of its own delivers.
+- Should two ever believe to be elected (somebody removed the lock file), both find out at the next look, and the
+  backend's ledger has kept every record single meanwhile.
+"""
+
+from __future__ import annotations
+
+from tallystick.spool import disk
+from tallystick.spool.folder import Folder
+
+
+class Election:
+    def __init__(self, folder: Folder, *, as_process: bool) -> None:
+        self._folder = folder
+        self._agent = disk.LockFile(folder.agent_lock)
+        self._process = disk.LockFile(folder.process_lock) if as_process else None
+
+    def won(self) -> bool:
+        """Whether we may deliver now; tries to be elected when we are not."""
+        if self._process is not None:
+            return self._process.acquire() and self._agent.acquire()
+        if disk.is_locked(self._folder.process_lock):
+            self._agent.release()
+            return False
+        return self._agent.acquire()
+
+    def resign(self) -> None:
+        self._agent.release()
+        if self._process is not None:
+            self._process.release()
+
+
+def somebody_delivers(folder: Folder) -> bool:
+    """Whether an agent, of any kind, holds the pipeline right now."""
+    return disk.is_locked(folder.agent_lock)

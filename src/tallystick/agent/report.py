@@ -1,0 +1,85 @@
+"""What the agent says of itself, in `agent.json`: for `tallystick status`, `doctor` and whoever watches.
+
+Its own metrics carry the names under which `self_metrics = true` records them, `tallystick_agent_<noun>_<unit>_total`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import Literal
+
+import msgspec
+
+from tallystick.errors import Misconfigured, MissingExtra, SettingsError
+from tallystick.spool import disk
+from tallystick.spool.folder import Folder
+
+WRITE_SECONDS = 1.0
+
+
+class Heartbeat(msgspec.Struct):
+    """Times in epoch seconds; 0 is never. `last_error` is empty once a write has gone through again."""
+
+    host: str = ""
+    pid: int = 0
+    mode: Literal["thread", "process"] = "thread"
+    target: str = ""
+    since: float = 0.0
+    beat: float = 0.0
+    last_delivered: float = 0.0
+    last_failed: float = 0.0
+    last_error: str = ""
+    action_needed: bool = False
+    totals: dict[str, float] = {}
+
+
+class Report:
+    """Collects what happens and writes it down at most once a second."""
+
+    def __init__(self, folder: Folder, target: str, mode: Literal["thread", "process"]) -> None:
+        self._folder = folder
+        self._written = 0.0
+        names = ("delivered_records", "rejected_records", "written_batches", "failed_writes", "write_seconds")
+        totals = {f"tallystick_agent_{name}_total": 0.0 for name in names}
+        self.heartbeat = Heartbeat(socket.gethostname(), os.getpid(), mode, target, time.time(), totals=totals)
+
+    def _add(self, name: str, amount: float) -> None:
+        self.heartbeat.totals[f"tallystick_agent_{name}_total"] += amount
+
+    def wrote(self, records: int, seconds: float) -> None:
+        self._add("delivered_records", records)
+        self._add("written_batches", 1)
+        self._add("write_seconds", seconds)
+        if records:
+            self.heartbeat.last_delivered = time.time()
+            self.heartbeat.last_error, self.heartbeat.action_needed = "", False
+
+    def rejected(self, records: int) -> None:
+        self._add("rejected_records", records)
+
+    def failed(self, error: Exception) -> None:
+        self._add("failed_writes", 1)
+        self.heartbeat.last_failed = time.time()
+        self.heartbeat.last_error = f"{type(error).__name__}: {error}"
+        self.heartbeat.action_needed = isinstance(error, (Misconfigured, MissingExtra, SettingsError))
+        self.write(at_once=True)
+
+    def write(self, *, at_once: bool = False) -> None:
+        now = time.time()
+        if at_once or now - self._written >= WRITE_SECONDS:
+            self._written = self.heartbeat.beat = now
+            with contextlib.suppress(OSError):
+                disk.replace_file(self._folder.agent, msgspec.json.encode(self.heartbeat), durable=False)
+
+
+def read(folder: Folder) -> Heartbeat | None:
+    """The last heartbeat, of an agent that may be gone (see `election.somebody_delivers`); None when there never
+    was one.
+    """
+    try:
+        return msgspec.json.decode(folder.agent.read_bytes(), type=Heartbeat)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,198 @@
+"""From a batch of records to rows of the tables, in one transaction: the hot loop of delivery to SQLite.
+
+Which series a record belongs to is looked up by the identity of its tags: the reader of a spool gives equal tags as
+one dict, so this costs no comparing of dicts. The cache holds on to these dicts, which keeps an identity from being
+used again for other tags. What a transaction learns enters the cache only when it commits, and a prune by another
+process (which may remove series) changes `generation`, which empties the cache.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from hashlib import blake2b
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.backends._sql import Range, cells, covered, not_stored
+from tallystick.codec import encode
+from tallystick.records import Batch, Header, Record, Tags
+
+SeriesKey = tuple[int, str, str, str | None, tuple[str, ...], float]
+
+Row = tuple[int, int, int, int, Any, str | None, str | None]
+
+INSERT: Final = "INSERT INTO points VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+
+REFUSALS: Final = (
+    *(TypeError, ValueError, OverflowError, RecursionError),
+    *(sqlite3.DataError, sqlite3.IntegrityError),
+)
+"""What a value that cannot be stored raises; everything else is trouble of the store."""
+
+_KNOWN_AT_MOST: Final = 50_000
+
+_canonical: Final = msgspec.json.Encoder(order="sorted").encode
+
+
+class Writer:
+    """Writes batches through one connection. Not safe for several threads at once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._series: dict[SeriesKey, int] = {}
+        self._learnt: dict[SeriesKey, int] = {}
+        self._held: list[Tags] = []
+        self._generation = -1
+
+    def write(self, batch: Batch) -> dict[int, str]:
+        """Stores what is not stored yet; returns why which records were rejected, by index."""
+        try:
+            return self._transaction(batch, carefully=False)
+        except REFUSALS:
+            return self._transaction(batch, carefully=True)
+
+    def _transaction(self, batch: Batch, *, carefully: bool) -> dict[int, str]:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._check_generation()
+            segment = self._segment(batch.header)
+            stored = self._stored(segment, batch)
+            fresh = not_stored(batch, stored)
+            rejected: dict[int, str] = {}
+            if carefully:
+                rejected = self._insert_one_by_one(batch, fresh, segment)
+            elif len(fresh) == len(batch):
+                self._insert(batch.records, segment)
+            else:
+                self._insert([batch.records[index] for index in fresh], segment)
+            self._account(segment, batch, covered(batch, rejected, stored), stored)
+            connection.execute("COMMIT")
+        except BaseException:
+            self._learnt.clear()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._remember()
+        return rejected
+
+    def _insert(self, records: list[Record], segment: int) -> None:
+        """All of them, or an exception."""
+        rows: list[Row] = []
+        replacing: dict[str, Row] = {}
+        known, learnt = self._series, self._learnt
+        add = rows.append
+        for timestamp_ns, kind, name, value, tags, words, _, place, unit, metadata, rate, own_id in map(_fields, records):
+            key = (id(tags), name, kind, unit, words, rate)
+            series = known.get(key) or learnt.get(key) or self._learn(key, tags)
+            kind_of_value = type(value)
+            if metadata or not (kind_of_value is int or kind_of_value is str or (kind_of_value is float and value - value == 0)):
+                cell, extra = cells(value, metadata)
+            else:
+                cell, extra = value, None
+            if own_id is None:
+                add((series, timestamp_ns, segment, place, cell, None, extra))
+            elif own_id not in replacing or replacing[own_id][1] <= timestamp_ns:
+                replacing[own_id] = (series, timestamp_ns, segment, place, cell, own_id, extra)
+        self._connection.executemany(INSERT, rows)
+        if replacing:
+            self._replace(list(replacing.values()))
+
+    def _replace(self, rows: list[Row]) -> None:
+        """Rows with own ids: what is not newer goes first, so that a conflict means that newer content is there."""
+        self._connection.executemany(
+            "DELETE FROM points WHERE own_id = ? AND timestamp_ns <= ?", [(row[5], row[1]) for row in rows]
+        )
+        self._connection.executemany(INSERT, rows)
+
+    def _insert_one_by_one(self, batch: Batch, indices: Iterable[int], segment: int) -> dict[int, str]:
+        rejected = {}
+        for index in indices:
+            learnt = dict(self._learnt)
+            self._connection.execute("SAVEPOINT one")
+            try:
+                self._insert([batch.records[index]], segment)
+            except REFUSALS as error:
+                self._connection.execute("ROLLBACK TO one")
+                self._learnt = learnt
+                rejected[index] = f"{type(error).__name__}: {error}"
+            self._connection.execute("RELEASE one")
+        return rejected
+
+    def _learn(self, key: SeriesKey, tags: Tags) -> int:
+        """The id of a series that is not in the cache, from the table or new there."""
+        _, name, kind, unit, words, rate = key
+        texts = [name, kind, *words, *tags, *tags.values(), *([] if unit is None else [unit])]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"name, kind, unit and tags must be texts: {name!r}, {kind!r}, {unit!r}, {tags!r}")
+        if not 0 < rate <= 1:
+            raise ValueError(f"sample_rate: {rate} is not above 0 and at most 1")
+        identity = _canonical([name, kind, unit, tags, words, rate])
+        digest = blake2b(identity, digest_size=16).digest()
+        found = self._connection.execute("SELECT id FROM series WHERE digest = ?", (digest,)).fetchone()
+        if found:
+            series = found[0]
+        else:
+            texts = (_canonical(tags).decode(), encode(words).decode())
+            cursor = self._connection.execute(
+                "INSERT INTO series (digest, name, kind, unit, tags, words, sample_rate) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (digest, name, kind, unit, *texts, rate),
+            )
+            series = cursor.lastrowid
+            self._connection.executemany(
+                "INSERT INTO series_tags VALUES (?, ?, ?)", [(series, tag, value) for tag, value in tags.items()]
+            )
+        self._learnt[key] = series, tags
+        return series
+
+    def _remember(self) -> None:
+        if len(self._series) > _KNOWN_AT_MOST:
+            self._series.clear()
+            self._held.clear()
+        for key, (series, tags) in self._learnt.items():
+            self._series[key] = series
+            self._held.append(tags)
+        self._learnt = {}
+
+    def _check_generation(self) -> None:
+        (generation,) = self._connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+        if generation != self._generation:
+            self._series.clear()
+            self._held.clear()
+            self._generation = generation
+
+    def _segment(self, header: Header) -> int:
+        """The number of the segment in its table; a new one when it is not there yet."""
+        found = self._connection.execute("SELECT id FROM segments WHERE segment = ?", (header.segment,)).fetchone()
+        if found:
+            return int(found[0])
+        row = (header.segment, header.host, header.pid, header.app, header.started, encode(header.tags).decode())
+        cursor = self._connection.execute(
+            "INSERT INTO segments (segment, host, pid, app, started, tags, written, newest_ns)"
+            " VALUES (?, ?, ?, ?, ?, ?, 0, -9223372036854775808)",
+            row,
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def _stored(self, segment: int, batch: Batch) -> list[Range]:
+        """The ranges in the ledger that overlap or touch the batch's."""
+        return self._connection.execute(
+            "SELECT start, stop FROM ledger WHERE segment = ? AND start <= ? AND stop >= ?",
+            (segment, batch.end, batch.start),
+        ).fetchall()
+
+    def _account(self, segment: int, batch: Batch, ranges: list[Range], stored: list[Range]) -> None:
+        gone, new = set(stored) - set(ranges), set(ranges) - set(stored)
+        self._connection.executemany(
+            "DELETE FROM ledger WHERE segment = ? AND start = ?", [(segment, start) for start, _ in gone]
+        )
+        self._connection.executemany("INSERT INTO ledger VALUES (?, ?, ?)", [(segment, *between) for between in new])
+        newest = max((record.timestamp_ns for record in batch.records), default=-(2**63))
+        self._connection.execute(
+            "UPDATE segments SET written = ?, newest_ns = max(newest_ns, ?) WHERE id = ?",
+            (int(time.time()), min(newest, 2**63 - 1), segment),
+        )

@@ -1,0 +1,251 @@
+"""A record on its way into the spool, and the checks that it must pass first.
+
+Whatever comes in, only these go on: a name and tags of clean text, a value of the closed set of types, a time.
+Everything
+else is refused here, with the field and the remedy, before anything is stored. The caller's objects are never
+changed: what has to be made different is made anew.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.codec import MAX_INTEGER
+from tallystick.errors import RecordError
+from tallystick.records import COUNTER, EVENT, GAUGE, TIMING, Value
+
+NAME_CHARACTERS: Final = 255
+TAG_CHARACTERS: Final = 1_000
+TAG_COUNT: Final = 64
+DEPTH: Final = 16
+KEY_COUNT: Final = 1_000
+LINE_BYTES: Final = 256 * 1024
+EARLIEST_NS: Final = 0
+LATEST_NS: Final = 4_102_444_800 * 1_000_000_000
+"""The year 2100: a later time is a unit mistaken (milliseconds for seconds)."""
+
+
+class Draft(msgspec.Struct):
+    """What filters see and may change. `tags` is a dict of texts, or a list of words as the caller gave it."""
+
+    kind: str
+    name: str
+    value: Value
+    tags: dict[str, str] | list[str]
+    timestamp_ns: int
+    unit: str | None = None
+    metadata: dict[str, Any] = {}
+    id: str | None = None
+    sample_rate: float = 1.0
+
+
+def make(
+    kind: object,
+    name: object,
+    value: object,
+    tags: object = None,
+    *,
+    timestamp: object = None,
+    unit: object = None,
+    metadata: object = None,
+    id_: object = None,
+    sample_rate: float = 1.0,
+) -> Draft:
+    """A draft of clean parts. Raises `RecordError`."""
+    kind = text(kind, "kind", NAME_CHARACTERS)
+    return Draft(
+        kind=kind,
+        name=text(name, "name", NAME_CHARACTERS),
+        value=check_value(kind, value),
+        tags=check_tags(tags),
+        timestamp_ns=time.time_ns() if timestamp is None else check_timestamp(timestamp),
+        unit=None if unit is None else text(unit, "unit", 64),
+        metadata={} if metadata is None else check_metadata(metadata),
+        id=None if id_ is None else text(id_, "id_", NAME_CHARACTERS),
+        sample_rate=check_sample_rate(sample_rate),
+    )
+
+
+def text(value: object, field: str, longest: int) -> str:
+    """A text of 1 to `longest` characters that every store can hold."""
+    if not isinstance(value, str):
+        raise RecordError("type", field, f"{value!r:.80} is {_type(value)}; give a text")
+    if not 0 < len(value) <= longest:
+        raise RecordError("length", field, f"a text of {len(value)} characters ({value!r:.40}); give 1 to {longest}")
+    return clean(value, field)
+
+
+def clean(value: str, field: str) -> str:
+    """The same text as a plain `str`, refused when no UTF-8 can hold it or a store would cut it at a NUL."""
+    if "\0" in value:
+        raise RecordError("nul", field, f"{value!r:.40} holds a NUL character; remove it")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RecordError(
+            "surrogate", field, f"{value!r:.40} holds a lone surrogate; decode it properly first"
+        ) from None
+    return value if type(value) is str else str.__str__(value)
+
+
+def check_value(kind: str, value: object) -> Value:
+    if kind in (COUNTER, GAUGE, TIMING):
+        if isinstance(value, bool):
+            return value if kind == GAUGE else int(value)
+        if not isinstance(value, numbers.Number):
+            raise RecordError("type", "value", f"{value!r:.80} is {_type(value)}; a {kind} takes a number")
+        return _number(value, "value")
+    if kind == EVENT and not isinstance(value, str):
+        raise RecordError("type", "value", f"{value!r:.80} is {_type(value)}; an event takes a text")
+    return _Document().take(value, "value", 0)
+
+
+def _number(value: Any, field: str) -> int | float:
+    if isinstance(value, numbers.Integral):
+        whole = int(value)
+        if not -MAX_INTEGER - 1 <= whole <= MAX_INTEGER:
+            raise RecordError("range", field, f"{value!r:.40} does not fit 64 bits; give a float")
+        return whole
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise RecordError("type", field, f"{value!r:.80} is {_type(value)}; give an int or a float") from None
+    if not math.isfinite(number):
+        raise RecordError(
+            "nan" if math.isnan(number) else "infinite", field, f"{value!r:.40} is not finite; leave it out"
+        )
+    return number
+
+
+class _Document:
+    """Takes in one value, however nested, counting its keys."""
+
+    def __init__(self) -> None:
+        self.keys = 0
+
+    def take(self, value: object, field: str, depth: int) -> Value:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            if len(value) > LINE_BYTES:
+                raise RecordError(
+                    "too_large", field, f"a text of {len(value)} characters; a record takes {LINE_BYTES} bytes"
+                )
+            return clean(value, field)
+        if isinstance(value, numbers.Number):
+            return _number(value, field)
+        if isinstance(value, datetime):
+            return _aware(value, field).astimezone(UTC)
+        if depth >= DEPTH:
+            raise RecordError("depth", field, f"nested deeper than {DEPTH} levels; flatten it")
+        if isinstance(value, Mapping):
+            self._count(len(value), field)
+            return {
+                self._key(key, field): self.take(part, f"{field}[{key!r:.40}]", depth + 1)
+                for key, part in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            self._count(len(value), field)
+            return [self.take(part, f"{field}[{index}]", depth + 1) for index, part in enumerate(value)]
+        raise RecordError(
+            "type",
+            field,
+            f"{value!r:.80} is {_type(value)}; give numbers, texts, bools, None, datetimes, dicts or lists",
+        )
+
+    def _count(self, more: int, field: str) -> None:
+        self.keys += more
+        if self.keys > KEY_COUNT:
+            raise RecordError("keys", field, f"more than {KEY_COUNT} keys and items; record less, or several records")
+
+    @staticmethod
+    def _key(key: object, field: str) -> str:
+        if not isinstance(key, str):
+            raise RecordError("key", field, f"the key {key!r:.40} is {_type(key)}; keys are texts")
+        return text(key, f"{field} key", NAME_CHARACTERS)
+
+
+def check_tags(tags: object) -> dict[str, str] | list[str]:
+    """Texts by text, or a list of words. Numbers and bools become text; a tag whose value is None is left out."""
+    if tags is None:
+        return {}
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise RecordError("type", "tags", f"{tags!r:.80} is {_type(tags)}; give a dict, or a list of words")
+    if not isinstance(tags, Mapping):
+        words = [text(word, f"tags[{index}]", NAME_CHARACTERS) for index, word in enumerate(tags)]
+        return list(dict.fromkeys(_few(words)))
+    return {
+        text(key, "tags key", NAME_CHARACTERS): _tag(value, f"tags[{key!r:.40}]")
+        for key, value in _few(tags).items()
+        if value is not None
+    }
+
+
+def _few(tags: Any) -> Any:
+    if len(tags) > TAG_COUNT:
+        raise RecordError("tags", "tags", f"{len(tags)} tags; give at most {TAG_COUNT}, and the rest as metadata")
+    return tags
+
+
+def _tag(value: object, field: str) -> str:
+    if isinstance(value, str):
+        if len(value) > TAG_CHARACTERS:
+            raise RecordError(
+                "length", field, f"a text of {len(value)} characters; give up to {TAG_CHARACTERS}, or use metadata"
+            )
+        return clean(value, field)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, numbers.Number):
+        return repr(_number(value, field))
+    raise RecordError("type", field, f"{value!r:.80} is {_type(value)}; a tag's value is a text, a number or a bool")
+
+
+def check_metadata(metadata: object) -> dict[str, Any]:
+    if not isinstance(metadata, Mapping):
+        raise RecordError("type", "metadata", f"{metadata!r:.80} is {_type(metadata)}; give a dict")
+    taken = _Document().take(metadata, "metadata", 0)
+    plain: dict[str, Any] = msgspec.to_builtins(taken)
+    return plain
+
+
+def check_timestamp(timestamp: object) -> int:
+    """Epoch seconds or an aware datetime → nanoseconds."""
+    if isinstance(timestamp, datetime):
+        delta = _aware(timestamp, "timestamp") - datetime(1970, 1, 1, tzinfo=UTC)
+        nanoseconds = ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1_000
+    elif isinstance(timestamp, numbers.Number) and not isinstance(timestamp, bool):
+        seconds = _number(timestamp, "timestamp")
+        nanoseconds = seconds * 1_000_000_000 if isinstance(seconds, int) else round(seconds * 1e6) * 1_000
+    else:
+        raise RecordError(
+            "type", "timestamp", f"{timestamp!r:.80} is {_type(timestamp)}; give epoch seconds or an aware datetime"
+        )
+    if not EARLIEST_NS <= nanoseconds < LATEST_NS:
+        raise RecordError(
+            "timestamp", "timestamp", f"{timestamp!r} is not between 1970 and 2100; give seconds, not milliseconds"
+        )
+    return nanoseconds
+
+
+def check_sample_rate(rate: object) -> float:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1:
+        raise RecordError("sample_rate", "sample_rate", f"{rate!r:.40} is not above 0 and at most 1")
+    return float(rate)
+
+
+def _aware(moment: datetime, field: str) -> datetime:
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise RecordError("naive", field, f"{moment!r} has no time zone; use datetime.now(timezone.utc)")
+    return moment
+
+
+def _type(value: object) -> str:
+    return f"of type {type(value).__name__}"

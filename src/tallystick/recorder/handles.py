@@ -1,0 +1,68 @@
+"""Pre-bound handles, for hot loops: name and tags are checked and encoded once."""
+
+from __future__ import annotations
+
+from time import time_ns
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tallystick.codec import MAX_INTEGER, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tallystick.recorder.inline import Inline
+    from tallystick.recorder.timed import Timed
+    from tallystick.spool.spool import Spool
+
+
+class Counter:
+    """`metrics.counter("user.signup", tags={"plan": "pro"})`, then `.inc()` as often as you like. Thread-safe."""
+
+    __slots__ = ("_head", "_one", "_slow", "_spool", "_tail")
+
+    def __init__(
+        self,
+        spool: Spool | Inline,
+        slow: Callable[[int | float], None],
+        parts: tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw] | None,
+    ) -> None:
+        self._spool = spool
+        self._slow = slow
+        if parts is not None:
+            self._one, self._head, self._tail = parts
+
+    def inc(self, value: float = 1) -> None:
+        """Count `value` more. Never raises (unless strict)."""
+        try:
+            if value == 1:
+                self._spool.write(encode((time_ns(), self._one)) + b"\n")
+                return
+            if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
+                self._spool.write(encode((time_ns(), self._head, value, self._tail)) + b"\n")
+                return
+        except Exception:  # no room in the segment, or not encoded ahead: the long way knows what to do
+            pass
+        self._slow(value)
+
+    def dec(self, value: float = 1) -> None:
+        """Count `value` less."""
+        self.inc(-value)
+
+
+class Timer:
+    """`metrics.timer("db.time")`, then `.record(seconds)`, or `with timer.time():`. Thread-safe."""
+
+    __slots__ = ("_record", "_timed")
+
+    def __init__(self, record: Callable[[float], None], timed: Callable[[], Timed]) -> None:
+        self._record = record
+        self._timed = timed
+
+    def record(self, seconds: float) -> None:
+        self._record(seconds)
+
+    def time(self) -> Timed:
+        """A context manager (and decorator) whose duration is recorded."""
+        return self._timed()

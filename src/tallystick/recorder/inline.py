@@ -1,0 +1,78 @@
+"""Recording into a backend that is local (`log`, `memory`): at once, without a spool.
+
+It stands where the spool stands, with the same `write` and `append`, so that the recorder need not know.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tallystick.codec import FORMAT, Reader
+from tallystick.records import Header, Tags
+from tallystick.spool.folder import new_segment_id
+
+if TYPE_CHECKING:
+    from tallystick.backends.base import Backend
+
+logger = logging.getLogger("tallystick.recorder")
+
+
+class Counts:
+    """What was refused or dropped, by (what, reason, name): the tally of a process without a spool."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+
+    def add(self, what: str, reason: str, name: str) -> None:
+        self.counts[what, reason, name] += 1
+
+
+class Inline:
+    """Writes each line's record to the backend, one at a time. Never raises: a record the backend refuses is
+    counted.
+    """
+
+    def __init__(self, backend: Backend, app: str, host: str, tags: Tags) -> None:
+        self.backend = backend
+        self.tally = Counts()
+        header = Header(FORMAT, new_segment_id(), host, os.getpid(), app, time.time_ns(), dict(tags))
+        self._reader = Reader(header)
+        self._offset = 0
+        self._lock = threading.RLock()  # a signal handler may record while this thread does
+        self._open = False
+
+    def write(self, line: bytes) -> None:
+        self.append(line, "")
+
+    def append(self, line: bytes, name: str) -> bool:
+        with self._lock:
+            batch, _ = self._reader.batch(line, self._offset)
+            self._offset += len(line)
+            name = batch.records[0].name
+            try:
+                if not self._open:
+                    self.backend.open()
+                    self._open = True
+                result = self.backend.write(batch)
+            except Exception as error:
+                self._lost(name, f"{type(error).__name__}: {error}")
+                return False
+            for reason in (*result.rejected.values(), *result.kept.values()):
+                self._lost(name, reason)
+                return False
+        return True
+
+    def _lost(self, name: str, reason: str) -> None:
+        self.tally.add("dropped", "backend", name)
+        logger.warning("%s did not take a record of %s: %s", self.backend.address, name, reason)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._open:
+                self.backend.close()
+                self._open = False

@@ -1,0 +1,292 @@
+"""`Metrics`: what an application holds and calls.
+
+Invariants
+- A recording call returns when its record is in the spool, and never raises (unless `strict`, and then only
+  `RecordError`).
+- The short way (name and tags seen before, a plain number) writes at once; everything else takes the long way, in
+  recorder.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tallied
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from tallystick.codec import MAX_INTEGER, encode
+from tallystick.queries import Query, Series
+from tallystick.recorder.exit import closed_at_exit
+from tallystick.recorder.filters import Filter
+from tallystick.recorder.handles import Counter, Timer
+from tallystick.recorder.recorder import Recorder, Shared, Tags
+from tallystick.recorder.route import make_route
+from tallystick.recorder.timed import Timed
+from tallystick.records import COUNTER, EVENT, GAUGE, TIMING, Record, Value
+from tallystick.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tallystick.backends.base import Backend
+
+Timestamp: TypeAlias = float | datetime | None
+
+
+class Metrics:
+    """Records what happens, durably, in about a microsecond a call.
+
+        metrics = Metrics()                                   # settings, else SQLite in the user's state folder
+        metrics = Metrics("sqlite:///metrics.db", app="shop", tags={"env": "prod"})
+        metrics.increment("user.signup", tags={"plan": "pro"})
+
+    `backend` is a URL or a backend object; each other argument is the setting of that name (see `settings.py`; None
+    means not given). `filters` see every record before it is stored. Raises `SettingsError` or `SpoolError` when it is
+    made, and never later.
+    """
+
+    def __init__(
+        self,
+        backend: str | Backend | None = None,
+        *,
+        app: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        home: str | Path | None = None,
+        pipeline: str | None = None,
+        namespace: str | None = None,
+        strict: bool | None = None,
+        sample_rate: float | None = None,
+        filters: Iterable[Filter] = (),
+        **settings: object,
+    ) -> None:
+        loaded = load_settings(
+            backend=backend if isinstance(backend, str) else None,
+            app=app,
+            tags=tags,
+            home=home,
+            pipeline=pipeline,
+            namespace=namespace,
+            strict=strict,
+            sample_rate=sample_rate,
+            **settings,
+        )
+        self._route = make_route(loaded, backend)
+        self._use(Recorder(Shared(loaded, self._route.spool, tuple(filters)), namespace=loaded.namespace))
+        closed_at_exit(self, loaded.exit_timeout_seconds)
+
+    def _use(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._record = recorder.record
+        self._write_ready = recorder.write_ready
+        self._spool = recorder.spool  # these two once more, since each step to them counts in `increment`
+        self._counters = recorder.ready[COUNTER]
+
+    # --- recording ---
+
+    def increment(
+        self,
+        name: str,
+        value: float = 1,
+        *,
+        tags: Tags = None,
+        timestamp: Timestamp = None,
+        metadata: Mapping[str, Any] | None = None,
+        unit: str | None = None,
+        sample_rate: float | None = None,
+    ) -> None:
+        """Count `value` more of `name`.
+
+        `tags` are a dict, or a list of words. `timestamp` is epoch seconds or an aware datetime (default: now),
+        `metadata` is stored and not indexed. With a `sample_rate` below 1 only that share of the calls is recorded,
+        and sums count them for the rest.
+        """
+        try:
+            if timestamp is None and metadata is None and unit is None and sample_rate is None:
+                same, one, head, tail = self._counters[name][encode(tags)]
+                if same == tags:
+                    if value == 1:
+                        self._spool.write(encode((time_ns(), one)) + b"\n")
+                        return
+                    if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
+                        self._spool.write(encode((time_ns(), head, value, tail)) + b"\n")
+                        return
+        except Exception:  # not seen before, or no room in the segment, or not to be encoded: the long way
+            pass
+        self._record(COUNTER, name, value, tags, timestamp, metadata, unit, sample_rate)
+
+    def decrement(
+        self,
+        name: str,
+        value: float = 1,
+        *,
+        tags: Tags = None,
+        timestamp: Timestamp = None,
+        metadata: Mapping[str, Any] | None = None,
+        unit: str | None = None,
+        sample_rate: float | None = None,
+    ) -> None:
+        """Count `value` less of `name`: an increment by `-value`."""
+        less: Any = value
+        if isinstance(value, (int, float)):
+            less = -value
+        self.increment(
+            name, less, tags=tags, timestamp=timestamp, metadata=metadata, unit=unit, sample_rate=sample_rate
+        )
+
+    def gauge(
+        self,
+        name: str,
+        value: float,
+        *,
+        tags: Tags = None,
+        timestamp: Timestamp = None,
+        metadata: Mapping[str, Any] | None = None,
+        unit: str | None = None,
+    ) -> None:
+        """`name` has this value now: a number or a bool."""
+        if timestamp is None and metadata is None and unit is None and self._write_ready(GAUGE, name, value, tags):
+            return
+        self._record(GAUGE, name, value, tags, timestamp, metadata, unit)
+
+    def timing(
+        self,
+        name: str,
+        value: float,
+        *,
+        tags: Tags = None,
+        timestamp: Timestamp = None,
+        metadata: Mapping[str, Any] | None = None,
+        unit: str | None = None,
+    ) -> None:
+        """`name` took this long: seconds, unless `unit` says otherwise (`"ms"`)."""
+        if timestamp is None and metadata is None and unit is None and self._write_ready(TIMING, name, value, tags):
+            return
+        self._record(TIMING, name, value, tags, timestamp, metadata, unit)
+
+    def timed(self, name: str | None = None, *, tags: Tags = None, use_ms: bool = False) -> Timed:
+        """A context manager, or a decorator for sync, async and generator functions; see `Timed`.
+
+        Seconds as a float, or with `use_ms` whole milliseconds with the unit `"ms"`.
+        """
+        return Timed(self._recorder.record_timed, name, tags, use_ms)
+
+    def event(
+        self,
+        name: str,
+        text: str,
+        *,
+        tags: Tags = None,
+        timestamp: Timestamp = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Something happened, in words."""
+        self._record(EVENT, name, text, tags, timestamp, metadata)
+
+    def custom(
+        self,
+        name: str,
+        metric: str,
+        value: Value,
+        tags: Tags = None,
+        id_: str | None = None,
+        *,
+        timestamp: Timestamp = None,
+        metadata: Mapping[str, Any] | None = None,
+        unit: str | None = None,
+    ) -> None:
+        """A record of a kind of your own (`metric`), whose value may be a document.
+
+        With `id_`, the same id again replaces the record, unless the stored one is newer. Ids are yours to keep
+        apart: one id is one row of the database.
+        """
+        self._record(metric, name, value, tags, timestamp, metadata, unit, None, id_)
+
+    def record(self, record: Record) -> None:
+        """A record made ready elsewhere. Its time, tags and id are kept; its place in another spool is not."""
+        self._record(
+            record.kind,
+            record.name,
+            record.value,
+            list(record.words) or record.tags,
+            record.timestamp_ns / 1e9,
+            record.metadata or None,
+            record.unit,
+            None,
+            record.own_id,
+            sampled=record.sample_rate,
+            timestamp_ns=record.timestamp_ns,
+        )
+
+    # --- bound ---
+
+    def bind(self, *, tags: Tags = None, namespace: str = "") -> Metrics:
+        """A child that adds these tags (and puts the namespace before names); it shares everything else.
+
+        Raises `RecordError` for tags that no record could have.
+        """
+        child = type(self).__new__(type(self))
+        child._route = self._route
+        child._use(self._recorder.bind(tags, namespace))
+        return child
+
+    def counter(self, name: str, *, tags: Tags = None) -> Counter:
+        """A handle for one counter: `signups.inc()`. Raises `RecordError` when no record could have this name or
+        tags.
+        """
+        parts = self._recorder.prepare(COUNTER, name, tags)
+        return Counter(self._spool, lambda value: self._record(COUNTER, name, value, tags), parts)
+
+    def timer(self, name: str, *, tags: Tags = None) -> Timer:
+        """A handle for one timing: `.record(seconds)`, `with handle.time():`."""
+        self._recorder.prepare(TIMING, name, tags)
+        return Timer(lambda seconds: self.timing(name, seconds, tags=tags), lambda: self.timed(name, tags=tags))
+
+    # --- the whole ---
+
+    def query(self, query: Query) -> list[Series]:
+        """Ask the backend. What was recorded a moment ago may still be on its way: `flush` first to be sure."""
+        return self._route.query(query)
+
+    def flush(self, timeout_seconds: float = 5.0) -> bool:
+        """Wait until all that this process recorded is settled (delivered, or a dead letter); True when it is."""
+        return self._route.flush(timeout_seconds)
+
+    def close(self, timeout_seconds: float | None = None) -> None:
+        """Deliver what can be delivered in this time (default: the setting `exit_timeout_seconds`) and stop.
+
+        What is left stays in the spool for the next process or agent. Idempotent; recording afterwards is counted as
+        dropped.
+        """
+        given = self._recorder.shared.settings.exit_timeout_seconds if timeout_seconds is None else timeout_seconds
+        self._route.close(given)
+
+    def begin_close(self, timeout_seconds: float) -> None:
+        """`close` without waiting: for whoever closes several at once."""
+        self._route.begin_close(timeout_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    @property
+    def settings(self) -> Settings:
+        return self._recorder.shared.settings
+
+    @property
+    def refused(self) -> Tallied[tuple[str, str]]:
+        """How many calls of this process were refused, by (reason, name)."""
+        return self._tallied("refused")
+
+    @property
+    def dropped(self) -> Tallied[tuple[str, str]]:
+        """How many records of this process found no room, or were dropped by a filter, by (reason, name)."""
+        return self._tallied("dropped")
+
+    def _tallied(self, asked: str) -> Tallied[tuple[str, str]]:
+        counts = self._spool.tally.counts
+        return Tallied({(reason, name): count for (what, reason, name), count in counts.items() if what == asked})
+
+    def __repr__(self) -> str:
+        return f"Metrics(pipeline={self.settings.pipeline!r}, home={str(self.settings.home)!r})"

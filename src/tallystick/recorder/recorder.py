@@ -1,0 +1,213 @@
+"""The way of a call into the spool: checks, filters, encoding; and what makes the next such call short.
+
+Invariants
+- The long way, `record`, never raises (unless `strict`, and then only `RecordError`): what is wrong is counted and
+  logged.
+- An entry of the short way was made by the long way, so it passed all checks and every filter. It is used only when the
+  tags given are equal to the tags it was made from, and only for plain finite numbers.
+- A filter may look at anything, so with filters there is no short way.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterable, Mapping
+from time import time_ns
+from typing import Any, Final, TypeAlias
+
+from msgspec import Raw
+
+from tallystick.codec import MAX_INTEGER, Extra, encode, encode_line, plain
+from tallystick.errors import RecordError
+from tallystick.recorder import draft as drafts
+from tallystick.recorder.draft import Draft
+from tallystick.recorder.filters import Filter, Scrub
+from tallystick.recorder.inline import Inline
+from tallystick.recorder.refusals import Refusals, printable
+from tallystick.records import COUNTER, GAUGE, TIMING
+from tallystick.settings import Settings
+from tallystick.spool.spool import Spool
+
+Tags: TypeAlias = Mapping[str, object] | Iterable[str] | None
+
+CACHED: Final = 4_096
+"""So many combinations of kind, name and tags are kept ready; then all are forgotten at once."""
+
+Parts: TypeAlias = tuple[Raw, Raw, Raw]
+"""`kind, name, 1, tags`, then `kind, name`, then `tags`: JSON to be put between brackets."""
+Ready: TypeAlias = dict[str, dict[bytes, tuple[Any, Raw, Raw, Raw]]]
+"""By name, and by the tags as JSON: the tags as they were given (a copy), and the `Parts`."""
+
+
+class Shared:
+    """What a `Metrics` and its bound children have in common."""
+
+    def __init__(self, settings: Settings, spool: Spool | Inline, filters: tuple[Filter, ...]) -> None:
+        self.settings = settings
+        self.spool = spool
+        self.filters = filters
+        self.scrub = Scrub(settings.scrub)
+        self.refusals = Refusals()
+        self.short = not filters and settings.sample_rate == 1.0
+        self.longest_bytes = min(drafts.LINE_BYTES, settings.segment_bytes // 4)
+        self._cached = 0
+        self._caches: list[Ready] = []
+        self._lock = threading.Lock()
+
+    def new_cache(self) -> Ready:
+        cache: Ready = {}
+        self._caches.append(cache)
+        return cache
+
+    def learn(self, cache: Ready, name: Any, tags: Any, parts: Parts) -> None:
+        with self._lock:
+            self._cached += 1
+            if self._cached > CACHED:
+                self._cached = 1
+                for one in self._caches:
+                    one.clear()
+            copied = tags if tags is None else dict(tags) if isinstance(tags, Mapping) else list(tags)
+            cache.setdefault(name, {})[encode(copied)] = (copied, *parts)
+
+
+class Recorder:
+    """Records with certain tags and a prefix; `bind` gives one that adds to them."""
+
+    def __init__(
+        self, shared: Shared, tags: dict[str, str] | None = None, words: list[str] | None = None, namespace: str = ""
+    ) -> None:
+        self.shared = shared
+        self.spool = shared.spool
+        self.ready = {kind: shared.new_cache() for kind in (COUNTER, GAUGE, TIMING)}
+        self._tags = tags or {}
+        self._words = words or []
+        self._namespace = namespace
+        self._prefix = f"{namespace}." if namespace else ""
+
+    def bind(self, tags: Tags, namespace: str) -> Recorder:
+        own = drafts.check_tags(tags)
+        more_words, more_tags = (own, {}) if isinstance(own, list) else ([], own)
+        full = self._prefix + namespace if namespace else self._namespace
+        return Recorder(self.shared, {**self._tags, **more_tags}, [*self._words, *more_words], full)
+
+    def prepare(self, kind: str, name: str, tags: Tags) -> Parts | None:
+        """The parts for a handle; None when its calls must take the long way. Raises `RecordError`."""
+        draft = drafts.make(kind, self._full(name), 1, tags)
+        draft.tags = self._merged(draft.tags)
+        return _parts(self.shared.scrub(draft)) if self.shared.short else None
+
+    # --- the short way ---
+
+    def write_ready(self, kind: str, name: str, value: object, tags: Tags) -> bool:
+        """Write a number under a name and tags seen before; False when the long way must be taken."""
+        try:
+            same, _, head, tail = self.ready[kind][name][encode(tags)]
+            if same == tags and (
+                (type(value) is float and value - value == 0.0)
+                or (type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER)
+            ):
+                self.spool.write(encode((time_ns(), head, value, tail)) + b"\n")
+                return True
+        except Exception:  # not seen before, no room in the segment, not to be encoded: the long way finds out
+            return False
+        return False
+
+    def record_timed(self, name: str, seconds: float, tags: Tags, use_ms: bool) -> None:
+        if use_ms:
+            self.record(TIMING, name, round(seconds * 1000), tags, None, None, "ms")
+        elif not self.write_ready(TIMING, name, seconds, tags):
+            self.record(TIMING, name, seconds, tags)
+
+    # --- the long way ---
+
+    def record(
+        self,
+        kind: object,
+        name: object,
+        value: object,
+        tags: object = None,
+        timestamp: object = None,
+        metadata: object = None,
+        unit: object = None,
+        sample_rate: object = None,
+        id_: object = None,
+        *,
+        sampled: float = 1.0,
+        timestamp_ns: int | None = None,
+    ) -> None:
+        """`sampled` and `timestamp_ns` are what a ready record brings along."""
+        shared = self.shared
+        try:
+            rate = shared.settings.sample_rate if sample_rate is None else drafts.check_sample_rate(sample_rate)
+            if isinstance(tags, Iterable) and not isinstance(tags, str | Mapping | list):
+                tags = list(tags)
+            draft = drafts.make(
+                kind,
+                self._full(name),
+                value,
+                tags,
+                timestamp=timestamp,
+                unit=unit,
+                metadata=metadata,
+                id_=id_,
+                sample_rate=rate * sampled,
+            )
+            if rate < 1 and random.random() >= rate:
+                return
+            draft.tags = self._merged(draft.tags)
+            if timestamp_ns is not None:
+                draft.timestamp_ns = timestamp_ns
+            passed = self._filtered(shared.scrub(draft))
+            if passed is not None and self.spool.append(self._line(passed), passed.name):
+                plain_call = timestamp is None and metadata is None and unit is None and id_ is None
+                if shared.short and plain_call and passed.sample_rate == 1.0 and kind in self.ready:
+                    shared.learn(self.ready[passed.kind], name, tags, _parts(passed))
+        except RecordError as error:
+            self._refuse(error, name)
+        except Exception as error:  # an object whose own code fails when it is looked at, or a filter
+            self._refuse(RecordError("failed", "record", f"{type(error).__name__}: {error}"), name)
+
+    def _refuse(self, error: RecordError, name: object) -> None:
+        shown = printable(name)
+        self.spool.tally.add("refused", error.reason, shown)
+        self.shared.refusals.note(error, shown)
+        if self.shared.settings.strict:
+            raise error
+
+    def _full(self, name: object) -> Any:
+        return self._prefix + name if isinstance(name, str) and name else name
+
+    def _merged(self, tags: dict[str, str] | list[str]) -> dict[str, str] | list[str]:
+        """The call's tags and the bound ones; words beside texts become `{word: "true"}`."""
+        if isinstance(tags, list):
+            if not self._tags:
+                return list(dict.fromkeys([*self._words, *tags]))
+            tags = dict.fromkeys(tags, "true")
+        elif not tags and not self._tags:
+            return list(self._words)
+        return {**dict.fromkeys(self._words, "true"), **self._tags, **tags}
+
+    def _filtered(self, draft: Draft) -> Draft | None:
+        for one in self.shared.filters:
+            passed = one(draft)
+            if passed is None:
+                self.spool.tally.add("refused", "filter", printable(draft.name))
+                return None
+            draft = passed
+        return draft
+
+    def _line(self, draft: Draft) -> bytes:
+        value, pointers = plain(draft.value)
+        extra = Extra(draft.unit, draft.metadata, draft.id, draft.sample_rate, tuple(pointers))
+        line = encode_line(draft.timestamp_ns, draft.kind, draft.name, value, draft.tags, extra)
+        longest = self.shared.longest_bytes
+        if len(line) > longest:
+            raise RecordError("too_large", "value", f"the record takes {len(line)} bytes; record at most {longest}")
+        return line
+
+
+def _parts(draft: Draft) -> Parts:
+    head = encode(draft.kind) + b"," + encode(draft.name)
+    tail = encode(draft.tags or {})
+    return Raw(head + b",1" + (b"," + tail if draft.tags else b"")), Raw(head), Raw(tail)

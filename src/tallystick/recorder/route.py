@@ -1,0 +1,192 @@
+"""From the settings to where records go: a spool and who delivers it, or an inline backend.
+
+The agent and the backends are imported here when they are first needed, so that `import tallystick` does not load them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tallystick import plugins
+from tallystick.errors import SettingsError
+from tallystick.queries import Query, Series
+from tallystick.recorder.inline import Inline
+from tallystick.settings import Settings
+from tallystick.spool.folder import Folder
+from tallystick.spool.positions import Positions
+from tallystick.spool.spool import Spool
+
+if TYPE_CHECKING:
+    from tallystick.agent.agent import Agent
+    from tallystick.backends.base import Backend
+
+
+class Route(Protocol):
+    """`spool` takes lines; the rest is for the whole way."""
+
+    @property
+    def spool(self) -> Spool | Inline: ...
+    def query(self, query: Query) -> list[Series]: ...
+    def flush(self, timeout_seconds: float) -> bool: ...
+    def begin_close(self, timeout_seconds: float) -> None: ...
+    def close(self, timeout_seconds: float) -> None: ...
+
+
+def make_route(settings: Settings, backend: object) -> Route:
+    """`backend` is what the caller gave: None, a URL or an object. Raises `SettingsError`."""
+    given = settings.backend if backend is None else backend
+    if isinstance(given, str):
+        target: Backend | None = plugins.backend_from_url(given)
+    else:
+        target = None if given is None else _checked(given)
+    if target is not None and getattr(target, "inline", False):
+        return InlineRoute(target, settings)
+    pipeline = settings.pipeline
+    if backend is not None and target is not None and settings.source("pipeline") == "default":
+        pipeline = pipeline_of(target)
+    return SpoolRoute(settings, Folder(settings.home, pipeline), given if isinstance(given, str) else None, target)
+
+
+def pipeline_of(backend: Backend) -> str:
+    """A pipeline's name from where its backend writes, so that records for one never reach another."""
+    kind = type(backend).__name__.removesuffix("Backend").lower() or "backend"
+    return f"{kind}-{hashlib.blake2b(backend.address.encode(), digest_size=6).hexdigest()}"
+
+
+def _sqlite(folder: Folder) -> Backend:
+    from tallystick.backends.sqlite import SqliteBackend
+
+    return SqliteBackend(folder.database)
+
+
+def _checked(backend: object) -> Any:
+    missing = [name for name in ("address", "open", "write", "query", "close") if not hasattr(backend, name)]
+    if missing or isinstance(backend, type):
+        lack = "it is a class, not an object" if isinstance(backend, type) else f"it has no {', '.join(missing)}"
+        raise SettingsError(
+            f"backend: {backend!r:.80} is neither a URL nor a backend ({lack}); subclass tallystick.backends.BaseBackend"
+        )
+    return backend
+
+
+class InlineRoute:
+    """Recording is writing: nothing to wait for, nothing to deliver."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        self._backend = backend
+        self.spool = Inline(backend, settings.app, settings.host, settings.tags)
+
+    def query(self, query: Query) -> list[Series]:
+        return self._backend.query(query)
+
+    def flush(self, timeout_seconds: float) -> bool:
+        return True
+
+    def begin_close(self, timeout_seconds: float) -> None:
+        """Nothing is under way."""
+
+    def close(self, timeout_seconds: float) -> None:
+        self.spool.close()
+
+
+class SpoolRoute:
+    """Recording is appending to the spool; a thread of this process delivers it, if it is elected."""
+
+    def __init__(self, settings: Settings, folder: Folder, url: str | None, target: Backend | None) -> None:
+        self.folder = folder
+        self._settings = settings
+        self._url = url
+        self._object = target if url is None else None
+        self._opened_by = 0
+        self._agent: Agent | None = None
+        self._asking: Backend | None = None
+        self._lock = threading.Lock()
+        self.spool = Spool(
+            folder,
+            app=settings.app,
+            host=settings.host,
+            tags=settings.tags,
+            segment_bytes=settings.segment_bytes,
+            limit_bytes=settings.spool_limit_bytes,
+            when_full=settings.when_full,
+            block_timeout_seconds=settings.block_timeout_seconds,
+            fsync=settings.fsync,
+            on_open=self._start_agent,
+        )
+        folder.describe(backend=(target or _sqlite(folder)).address, by="object" if self._object is not None else "url")
+        folder.keep_reserve()
+
+    def _backend(self) -> Backend:
+        """A backend of our own to write to or to ask; the caller's object, when that is what we were given."""
+        if self._object is not None:
+            return self._object
+        if self._url is not None:
+            backend: Backend = plugins.backend_from_url(self._url)
+            return backend
+        return _sqlite(self.folder)
+
+    def _start_agent(self) -> None:
+        """Called at the first record of this process, and again in a forked child at its first."""
+        from tallystick.agent.agent import Agent
+
+        if self._settings.deliver != "thread":
+            return
+        if self._object is not None and self._opened_by not in (0, os.getpid()):
+            return  # the object's connection is our parent's: it delivers for us
+        settings = self._settings
+        interval = settings.fsync_interval_seconds if settings.fsync == "interval" else None
+        self._opened_by = os.getpid()
+        self._lock = threading.Lock()
+        self._asking = None
+        self._agent = Agent(
+            self.folder,
+            self._backend(),
+            mode="thread",
+            batch_records=settings.batch_records,
+            fsync_seconds=interval,
+            dead_limit_bytes=settings.dead_limit_bytes,
+        )
+        self._agent.start()
+
+    def query(self, query: Query) -> list[Series]:
+        with self._lock:
+            if self._asking is None:
+                backend = self._backend()
+                backend.open()
+                self._asking = backend
+        return self._asking.query(query)
+
+    def flush(self, timeout_seconds: float) -> bool:
+        deadline = time.monotonic() + timeout_seconds
+        targets = self.spool.written()
+        while targets:
+            if self._agent is not None:
+                self._agent.wake()
+            at = Positions(self.folder).at
+            targets = [(s, end) for s, end in targets if at.get(s, 0) < end and self.folder.segment(s).exists()]
+            if targets and time.monotonic() >= deadline:
+                return False
+            if targets:
+                time.sleep(min(0.01, max(0.0, deadline - time.monotonic())))
+        return True
+
+    def begin_close(self, timeout_seconds: float) -> None:
+        """Seal the spool and let the agent finish, without waiting for it."""
+        self.spool.close()
+        if self._agent is not None:
+            self._agent.finish(timeout_seconds)
+
+    def close(self, timeout_seconds: float) -> None:
+        self.begin_close(timeout_seconds)
+        if self._agent is not None:
+            self._agent.stop(timeout_seconds)
+        with self._lock:
+            if self._asking is not None and self._asking is not self._object:
+                with contextlib.suppress(Exception):
+                    self._asking.close()
+            self._asking = None

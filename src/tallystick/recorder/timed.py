@@ -1,0 +1,108 @@
+"""Timing a block or a function. A `__slots__` class: `@contextmanager` costs one and a half times as much."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Timed:
+    """What `metrics.timed(…)` gives: a context manager, and a decorator for sync, async and generator functions.
+
+    A block or call that raises is timed, too. A generator is timed from its first step to its end. As a context
+    manager without a name it takes the name of the code it stands in, `<module>.<function>`, as the decorator does.
+    """
+
+    __slots__ = ("_name", "_record", "_started", "_tags", "_use_ms")
+
+    def __init__(
+        self,
+        record: Callable[[str, float, Mapping[str, object] | Iterable[str] | None, bool], None],
+        name: str | None,
+        tags: Mapping[str, object] | Iterable[str] | None,
+        use_ms: bool,
+    ) -> None:
+        self._record = record
+        self._name = name
+        self._tags = tags
+        self._use_ms = use_ms
+
+    def __enter__(self) -> Self:
+        if self._name is None:
+            self._name = _caller()
+        self._started = perf_counter()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._record(self._name or "", perf_counter() - self._started, self._tags, self._use_ms)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        name = self._name or f"{function.__module__}.{function.__qualname__.replace('<locals>.', '')}"
+        record, tags, use_ms = self._record, self._tags, self._use_ms
+        timed: Any
+
+        if inspect.iscoroutinefunction(function):
+
+            async def timed(*args: P.args, **kwargs: P.kwargs) -> Any:
+                started = perf_counter()
+                try:
+                    return await function(*args, **kwargs)
+                finally:
+                    record(name, perf_counter() - started, tags, use_ms)
+
+        elif inspect.isasyncgenfunction(function):
+
+            async def timed(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
+                started = perf_counter()
+                inner = function(*args, **kwargs)
+                try:
+                    sent = None
+                    while True:
+                        try:
+                            sent = yield await inner.asend(sent)
+                        except StopAsyncIteration:
+                            return
+                finally:
+                    await inner.aclose()
+                    record(name, perf_counter() - started, tags, use_ms)
+
+        elif inspect.isgeneratorfunction(function):
+
+            def timed(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+                started = perf_counter()
+                try:
+                    return (yield from function(*args, **kwargs))
+                finally:
+                    record(name, perf_counter() - started, tags, use_ms)
+
+        else:
+
+            def timed(*args: P.args, **kwargs: P.kwargs) -> Any:
+                started = perf_counter()
+                try:
+                    return function(*args, **kwargs)
+                finally:
+                    record(name, perf_counter() - started, tags, use_ms)
+
+        return functools.wraps(function)(timed)
+
+
+def _caller() -> str:
+    """`<module>.<function>` of the code whose `with` statement this is."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    if frame is None:
+        return "unknown"
+    function = frame.f_code.co_qualname.replace("<locals>.", "")
+    module = frame.f_globals.get("__name__", "unknown")
+    return module if function == "<module>" else f"{module}.{function}"

@@ -1,0 +1,233 @@
+"""Dead letters: records that a backend rejected, and damaged lines. A log of events, one JSON object a line.
+
+    {"event":"dead","id":"0198…-1234","time":1763…,"reason":"…","header":{…},"offset":1234,"line":"[1763…,\\"counter\\",…]"}
+    {"event":"retry","id":"0198…-1234","time":…}        asked for by a person; the agent delivers it again
+    {"event":"delivered","id":"0198…-1234","time":…}    so it went
+    {"event":"drop","id":"0198…-1234","time":…}         given up by a person
+
+Invariants
+- A dead letter keeps the original bytes, its place (so that delivering it again is idempotent), the reason and the
+  time.
+- The state of a letter is what its events say in order; the same letter twice is one letter.
+- Every append and the compaction hold `dead.lock`, so events of several processes do not mix.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal
+
+import msgspec
+
+from tallystick.codec import Reader, decode_lines, encode
+from tallystick.records import Batch, Header
+from tallystick.spool import disk
+from tallystick.spool.folder import Folder
+
+COMPACT_BYTES: Final = 1 << 20
+
+
+class DeadLetter(msgspec.Struct, frozen=True, tag_field="event", tag="dead"):
+    """`time` in epoch seconds; `line` is text, or base64 when `encoding` says so; `id` is `<segment>-<offset>`."""
+
+    id: str
+    time: float
+    reason: str
+    header: Header
+    offset: int
+    line: str
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+
+    @property
+    def raw(self) -> bytes:
+        return base64.b64decode(self.line) if self.encoding == "base64" else self.line.encode()
+
+    @property
+    def name(self) -> str:
+        """The metric's name; `""` when the line cannot be read."""
+        lines, _, _ = decode_lines(self.raw + b"\n", 0)
+        return lines[0].name if len(lines) == 1 else ""
+
+    def batch(self) -> Batch:
+        """The batch of this one record, at its original place; empty when the line cannot be read."""
+        return Reader(self.header).batch(self.raw + b"\n", self.offset)[0]
+
+
+class _Change(msgspec.Struct, frozen=True):
+    id: str
+    time: float
+
+
+class _Retry(_Change, frozen=True, tag_field="event", tag="retry"):
+    pass
+
+
+class _Delivered(_Change, frozen=True, tag_field="event", tag="delivered"):
+    pass
+
+
+class _Drop(_Change, frozen=True, tag_field="event", tag="drop"):
+    pass
+
+
+class _Totals(msgspec.Struct, frozen=True, tag_field="event", tag="totals"):
+    """What was compacted away: counts by name."""
+
+    delivered: dict[str, int]
+    dropped: dict[str, int]
+
+
+_Event = DeadLetter | _Retry | _Delivered | _Drop | _Totals
+_events = msgspec.json.Decoder(_Event)
+
+
+def letter(header: Header, offset: int, line: bytes, reason: str) -> DeadLetter:
+    """A dead letter of the line (without its newline) at this place, as of now."""
+    try:
+        text, encoding = line.decode(), "utf-8"
+    except UnicodeDecodeError:
+        text, encoding = base64.b64encode(line).decode(), "base64"
+    identity = f"{header.segment}-{offset}"
+    return DeadLetter(identity, time.time(), reason, header, offset, text, encoding)  # type: ignore[arg-type]
+
+
+class State:
+    """What the events add up to."""
+
+    def __init__(self) -> None:
+        self.letters: dict[str, DeadLetter] = {}
+        self.retry: dict[str, DeadLetter] = {}
+        self.delivered: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+
+    def add(self, event: _Event) -> None:
+        if isinstance(event, DeadLetter):
+            self.retry.pop(event.id, None)
+            self.letters[event.id] = event
+        elif isinstance(event, _Totals):
+            self.delivered.update(event.delivered)
+            self.dropped.update(event.dropped)
+        elif event.id in self.letters:
+            if isinstance(event, _Retry):
+                self.retry[event.id] = self.letters[event.id]
+            else:
+                gone = self.letters.pop(event.id)
+                self.retry.pop(event.id, None)
+                (self.delivered if isinstance(event, _Delivered) else self.dropped)[gone.name] += 1
+
+    def counts(self) -> Counter[str]:
+        return Counter(found.name for found in self.letters.values())
+
+
+class DeadLetters:
+    """The dead letters of a pipeline. Safe to use from several processes at once."""
+
+    def __init__(self, folder: Folder, limit_bytes: int = 100_000_000) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+
+    def state(self) -> State:
+        """Reads the whole log. A line that cannot be read is passed over."""
+        state = State()
+        for event in self._read():
+            state.add(event)
+        return state
+
+    def _read(self) -> Iterator[_Event]:
+        with contextlib.suppress(FileNotFoundError), open(self.folder.dead, "rb") as lines:
+            for line in lines:
+                with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                    yield _events.decode(line)
+
+    def add(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+        """Keep these; returns those for which the limit leaves no room. Durable only after `sync`."""
+        kept = list(letters)
+        lines = [encode(found) + b"\n" for found in kept]
+        with self._locked():
+            size = self.folder.dead.stat().st_size if self.folder.dead.exists() else 0
+            if size + sum(map(len, lines)) > self.limit_bytes:
+                size = self._compact(size)
+            fitting = 0
+            for line in lines:
+                if size + len(line) > self.limit_bytes:
+                    break
+                size += len(line)
+                fitting += 1
+            self._append(b"".join(lines[:fitting]))
+        return kept[fitting:]
+
+    def retry(self, ids: Iterable[str]) -> None:
+        self._note([_Retry(identity, time.time()) for identity in ids])
+
+    def drop(self, ids: Iterable[str]) -> None:
+        self._note([_Drop(identity, time.time()) for identity in ids])
+
+    def delivered(self, ids: Iterable[str]) -> None:
+        self._note([_Delivered(identity, time.time()) for identity in ids])
+
+    def _note(self, events: list[_Retry] | list[_Drop] | list[_Delivered]) -> None:
+        with self._locked():
+            self._append(b"".join(encode(event) + b"\n" for event in events))
+            size = self.folder.dead.stat().st_size
+            if size > COMPACT_BYTES:
+                self._compact(size)
+
+    def sync(self) -> None:
+        """Make all that was added durable."""
+        with contextlib.suppress(FileNotFoundError):
+            disk.sync_file(self.folder.dead)
+            disk.sync_folder(self.folder.path)
+
+    # --- the file ---
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = disk.LockFile(self.folder.path / "dead.lock")
+        lock.acquire(wait=True)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _append(self, data: bytes) -> None:
+        try:
+            self._write(data)
+        except OSError as error:
+            if not self.folder.free_reserve(error):
+                raise
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """All of it or nothing, after a newline: a torn line of a process that died here stays one damaged line."""
+        fd = os.open(self.folder.dead, os.O_RDWR | os.O_CREAT | os.O_APPEND, disk.FILE_MODE)
+        try:
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                data = b"\n" + data
+            try:
+                disk.write_all(fd, data)
+            except OSError:
+                os.ftruncate(fd, size)
+                raise
+        finally:
+            os.close(fd)
+
+    def _compact(self, size: int) -> int:
+        """Forget the letters that were delivered or dropped, but their counts; the new size in bytes."""
+        state = self.state()
+        parts = [encode(_Totals(state.delivered, state.dropped)) + b"\n"]
+        for found in state.letters.values():
+            parts.append(encode(found) + b"\n")
+            if found.id in state.retry:
+                parts.append(encode(_Retry(found.id, time.time())) + b"\n")
+        data = b"".join(parts)
+        if len(data) < size // 2:
+            with contextlib.suppress(OSError):
+                disk.replace_file(self.folder.dead, data, durable=True)
+                return len(data)
+        return size

@@ -1,0 +1,193 @@
+"""What the spool asks of the disk: locks, room, and writes that survive a power failure.
+
+Everything that must be durable goes through these functions, so that a test can put a disk under them that
+loses and reorders what was not synced.
+
+Invariants
+- A file replaced by `replace_file` is, after any crash, the old one or the new one, whole.
+- A lock is a `flock`: it ends with its last descriptor, so a dead process holds none. Descriptors of locks are closed
+  in a forked child, or the child would keep its dead parent's lock alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import weakref
+from pathlib import Path
+from typing import Final
+
+from tallystick.errors import SpoolError, SpoolUnsupported
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_BUSY: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN})
+FILE_MODE: Final = 0o660
+FOLDER_MODE: Final = 0o770
+
+
+def make_folder(path: Path) -> None:
+    """Creates the folder and its parents. Raises `SpoolError` with the remedy when it cannot be used."""
+    try:
+        path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        usable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
+    except OSError as error:
+        raise SpoolError(
+            f"cannot create the folder {path}: {error.strerror}; set home to a folder this user may write"
+        ) from error
+    if not usable:
+        raise SpoolError(f"this user may not write to {path}; change its owner, or set home to another folder")
+
+
+def try_lock(fd: int, path: Path, *, wait: bool = False) -> bool:
+    """Take the exclusive lock of an open file; False when another descriptor holds it (never with `wait`)."""
+    if fcntl is None:
+        raise SpoolUnsupported(f"{path}: this platform has no flock; use an inline backend (log://, memory://) here")
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno in _BUSY:
+            return False
+        raise SpoolUnsupported(
+            f"{path}: this file system cannot lock files ({error.strerror}); set home to a folder on a local disk"
+        ) from error
+    return True
+
+
+def unlock(fd: int) -> None:
+    fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def allocate(fd: int, size_bytes: int) -> None:
+    """Give the file real blocks: a mapped sparse file kills the process (SIGBUS) when the disk is full."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size_bytes)
+        return
+    zeros = bytes(1 << 16)  # macOS
+    for start in range(0, size_bytes, len(zeros)):
+        os.pwrite(fd, zeros[: size_bytes - start], start)
+
+
+def sync(fd: int) -> None:
+    os.fsync(fd)
+
+
+def sync_file(path: Path) -> None:
+    """Make durable what anybody wrote to this file, also through a mapping."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        sync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames, creations and removals in this folder durable."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(path: Path, data: bytes, *, durable: bool) -> None:
+    """The file has this content, whole or not at all; with `durable`, also after a power failure."""
+    aside = path.with_name(f"{path.name}.new")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+    try:
+        write_all(fd, data)
+        if durable:
+            sync(fd)
+    finally:
+        os.close(fd)
+    rename(aside, path)
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """All of it, or an `OSError`: a full disk makes `write` stop half-way without one."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def rename(old: Path, new: Path) -> None:
+    os.replace(old, new)
+
+
+def remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+class LockFile:
+    """A lock that one process (and one object in it) holds at a time.
+
+    `held` is True only while the file that is locked is still the file of that name: somebody who deletes the
+    lock file and makes another cannot have two holders believe in themselves for longer than one check.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        self.path = path
+        self._create = os.O_CREAT if create else 0
+        self._fd = -1
+        _locks.add(self)
+
+    def acquire(self, *, wait: bool = False) -> bool:
+        if self.held:
+            return True
+        self.release()
+        fd = os.open(self.path, os.O_RDWR | self._create, FILE_MODE)
+        try:
+            if not try_lock(fd, self.path, wait=wait):
+                os.close(fd)
+                return False
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        return self.held
+
+    @property
+    def held(self) -> bool:
+        if self._fd < 0:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock of this file right now."""
+    try:
+        fd = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        return not try_lock(fd, path)
+    finally:
+        os.close(fd)
+
+
+_locks: weakref.WeakSet[LockFile] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    for lock in list(_locks):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)

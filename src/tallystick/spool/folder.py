@@ -1,0 +1,167 @@
+"""Where a pipeline keeps its things. Every path of the spool is made here.
+
+<home>/<pipeline>/
+    pipeline.json       where the records go (no secrets), for people and for `tallystick agent`
+    segments/           <id>.jsonl  records     <id>.tally  what a writer refused or dropped
+                        <id>.dropped  what was dropped to make room
+    positions.json      how far delivery has come (a hint), and the counts
+    dead.jsonl          dead letters and what became of them
+    agent.lock          whoever holds it delivers      process.lock   held by a `tallystick agent`
+    delivering.lock     held while records of a segment with a living writer are being delivered
+    agent.json          the one who delivers: heartbeat and last error      attempt   what it is delivering
+    reserve             room that is freed when the disk is full
+    records.db          the SQLite file, when no other backend is named
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.errors import SettingsError
+from tallystick.spool import disk
+
+RESERVE_BYTES: Final = 1 << 20
+
+
+class Folder:
+    """The folder of one pipeline; `open` makes what is missing.
+
+    Raises `SettingsError` for a pipeline name that is no plain file name.
+    """
+
+    def __init__(self, home: Path | str, pipeline: str = "default") -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", pipeline):
+            raise SettingsError(
+                f"pipeline: {pipeline!r} must be 1 to 100 letters, digits, '_', '-' or '.', not starting with '.' or '-'"
+            )
+        self.home = Path(home).expanduser()
+        self.name = pipeline
+        self.path = self.home / pipeline
+        self.segments = self.path / "segments"
+        self.positions = self.path / "positions.json"
+        self.dead = self.path / "dead.jsonl"
+        self.agent_lock = self.path / "agent.lock"
+        self.process_lock = self.path / "process.lock"
+        self.delivering_lock = self.path / "delivering.lock"
+        self.agent = self.path / "agent.json"
+        self.attempt = self.path / "attempt"
+        self.reserve = self.path / "reserve"
+        self.about = self.path / "pipeline.json"
+        self.database = self.path / "records.db"
+
+    def open(self) -> Folder:
+        disk.make_folder(self.segments)
+        return self
+
+    def __repr__(self) -> str:
+        return f"Folder({str(self.path)!r})"
+
+    # --- what the pipeline is ---
+
+    def describe(self, **facts: Any) -> None:
+        """Say in `pipeline.json` where this pipeline's records go; written only when it changed."""
+        text = msgspec.json.format(msgspec.json.encode({"tallystick": 1, **facts}), indent=2) + b"\n"
+        with contextlib.suppress(OSError):
+            if not self.about.exists() or self.about.read_bytes() != text:
+                disk.replace_file(self.about, text, durable=False)
+
+    def description(self) -> dict[str, Any]:
+        try:
+            found = msgspec.json.decode(self.about.read_bytes())
+        except (OSError, msgspec.MsgspecError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    # --- segments ---
+
+    def segment(self, identity: str) -> Path:
+        return self.segments / f"{identity}.jsonl"
+
+    def tally(self, identity: str) -> Path:
+        return self.segments / f"{identity}.tally"
+
+    def dropped(self, identity: str) -> Path:
+        return self.segments / f"{identity}.dropped"
+
+    def segment_ids(self) -> list[str]:
+        """The segments that hold records to deliver, oldest first."""
+        return self._ids(".jsonl")
+
+    def tally_ids(self) -> list[str]:
+        return self._ids(".tally")
+
+    def dropped_ids(self) -> list[str]:
+        return self._ids(".dropped")
+
+    def _ids(self, ending: str) -> list[str]:
+        try:
+            names = os.listdir(self.segments)
+        except FileNotFoundError:
+            return []
+        return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))
+
+    def size_bytes(self) -> int:
+        """What the spool takes on the disk: segments, their preallocated room included, and the writers' tallies."""
+        total = 0
+        for entry in _entries(self.segments):
+            with contextlib.suppress(FileNotFoundError):
+                total += entry.stat().st_size
+        return total
+
+    # --- the reserve ---
+
+    def keep_reserve(self) -> None:
+        """Have the reserve file, when there is room for it."""
+        if self.reserve.exists():
+            return
+        with contextlib.suppress(OSError):
+            fd = os.open(self.reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL, disk.FILE_MODE)
+            try:
+                disk.allocate(fd, RESERVE_BYTES)
+            except OSError:
+                disk.remove(self.reserve)
+            finally:
+                os.close(fd)
+
+    def free_reserve(self, error: OSError) -> bool:
+        """After a "no space left": True when the reserve was there and is now free, so that one more try makes
+        sense.
+        """
+        if error.errno not in disk.NO_ROOM or not self.reserve.exists():
+            return False
+        disk.remove(self.reserve)
+        return True
+
+
+def _entries(path: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        raise
+
+
+def pipelines(home: Path | str) -> list[Folder]:
+    """Every pipeline in the home, by name."""
+    entries = _entries(Path(home).expanduser())
+    return [
+        Folder(home, entry.name)
+        for entry in sorted(entries, key=lambda e: e.name)
+        if Path(entry.path, "segments").is_dir()
+    ]
+
+
+def new_segment_id() -> str:
+    """24 hexadecimal digits: milliseconds since the epoch (12), then chance (12). Sorted by name is sorted by age."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"

@@ -1,0 +1,111 @@
+"""One segment, as its reader sees it.
+
+Invariants
+- Reading goes in whole lines. What follows the last newline of a segment without a writer was being written when the
+  writer died; that call had not returned, so it is no record.
+- While a writer lives, a line that holds a NUL is still being copied by it: reading stops before that line.
+- A segment may be removed only while its lock is held (`own`): then no writer is alive, and nobody else is reading it
+  in order to deliver or to drop it.
+- A position that does not follow a newline is no position: reading starts at the first record again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from tallystick.codec import FORMAT, Damage, DamagedHeader, Reader, decode_header
+from tallystick.records import Header
+from tallystick.spool import disk
+
+LONGEST_LINE_BYTES: Final = 2 << 20
+_TAIL_BYTES: Final = 1 << 16
+
+
+class SegmentReader:
+    """Raises `FileNotFoundError` when the segment is gone, `SpoolTooNew` when this version cannot read it."""
+
+    def __init__(self, path: Path, position: int = 0) -> None:
+        self.path = path
+        self.lock = disk.LockFile(path, create=False)
+        self._fd = os.open(path, os.O_RDONLY)
+        self.damaged: list[Damage] = []
+        self._end: int | None = None
+        try:
+            self._read_header(position)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def segment(self) -> str:
+        return self.path.stem
+
+    def _read_header(self, position: int) -> None:
+        line, newline, _ = self._pread(0, LONGEST_LINE_BYTES).partition(b"\n")
+        self.first = len(line) + 1
+        try:
+            header = decode_header(line)
+        except DamagedHeader as error:
+            header = Header(tallystick=FORMAT, segment=self.segment)
+            if not newline:
+                self.first = 0
+            elif position <= self.first:
+                self.damaged.append(Damage(0, line, str(error)))
+        self.codec = Reader(header)
+        resume = position > self.first and self._pread(position - 1, 1) == b"\n"
+        self.position = position if resume else self.first
+
+    def _pread(self, at: int, size: int) -> bytes:
+        return os.pread(self._fd, size, at)
+
+    @property
+    def owned(self) -> bool:
+        return self._end is not None
+
+    def own(self) -> bool:
+        """Take the segment over, if its writer is gone. Raises `FileNotFoundError` when it was removed meanwhile."""
+        if self._end is None and self.lock.acquire():
+            self._end = self._end_of_lines()
+        return self.owned
+
+    def _end_of_lines(self) -> int:
+        """Where the last whole line ends: preallocated room and a torn last line are beyond it."""
+        high = os.fstat(self._fd).st_size
+        while high > self.first:
+            low = max(self.first, high - _TAIL_BYTES)
+            newline = self._pread(low, high - low).rfind(b"\n")
+            if newline >= 0:
+                return low + newline + 1
+            high = low
+        return self.first
+
+    def lines(self, limit: int) -> bytes:
+        """Up to about `limit` whole lines from the position on; empty when there is nothing (more, or yet)."""
+        size = max(4096, 100 * limit)
+        while True:
+            raw = self._pread(self.position, size)
+            asked = len(raw) == size
+            if self._end is not None:
+                asked = asked and self.position + size < self._end
+                raw = raw[: self._end - self.position]
+            elif (unwritten := raw.find(b"\0")) >= 0:
+                raw, asked = raw[:unwritten], False
+            raw = raw[: raw.rfind(b"\n") + 1]
+            if raw or not asked:
+                break
+            size *= 4  # a line longer than all that was read
+        rest = raw.split(b"\n", limit)[-1]
+        return raw[: len(raw) - len(rest)]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all there will ever be was read."""
+        return self._end is not None and self.position >= self._end
+
+    def close(self) -> None:
+        self.lock.release()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,137 @@
+"""One segment, as its writer sees it.
+
+Invariants
+- A segment appears under its name only when it is locked by its writer, has all its blocks and carries its header: it
+  is made aside and renamed. So a `.jsonl` file without a lock belongs to nobody.
+- `write` either stores all bytes of a line or raises `ValueError` (no room, or closed) and stores nothing. It is one C
+  call, so under the GIL no two threads' lines mix, and only the line that a killed process was writing can be torn.
+- After `seal` nothing more can be written, the file ends with the last line, and the lock is free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tallystick.codec import encode_header
+from tallystick.records import Header
+from tallystick.spool import disk
+
+
+class Segment:
+    """A new segment of `size_bytes` in `folder`, ready to be written to.
+
+    Raises `OSError` (no room), `SpoolUnsupported` (no `flock` here).
+    """
+
+    __slots__ = ("_aside", "_fd", "_file", "_map", "end", "header", "path", "write")
+
+    def __init__(self, path: Path, header: Header, size_bytes: int) -> None:
+        self.header = header
+        self.path = path
+        self.end = 0
+        self._map: mmap.mmap | None = None
+        self._file: _AppendOnly | None = None
+        self._aside = path.with_suffix(".new")
+        self._fd = os.open(self._aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, disk.FILE_MODE)
+        try:
+            disk.try_lock(self._fd, self._aside)
+            self.write = self._writer(size_bytes)
+            self.write(encode_header(header))
+            disk.rename(self._aside, path)
+        except BaseException:
+            self.abandon()
+            disk.remove(self._aside)
+            raise
+
+    def _writer(self, size_bytes: int) -> Callable[[bytes], object]:
+        disk.allocate(self._fd, size_bytes)
+        try:
+            self._map = mmap.mmap(self._fd, size_bytes)
+        except (OSError, ValueError):  # a file system without shared mappings: slower, with the same promises
+            os.ftruncate(self._fd, 0)
+            self._file = _AppendOnly(self._fd, size_bytes)
+            return self._file.write
+        if getattr(sys, "_is_gil_enabled", lambda: True)():
+            return self._map.write
+        return _Locked(self._map.write).write
+
+    @property
+    def position(self) -> int:
+        """How far this segment is written, in bytes."""
+        if self._map is not None and not self._map.closed:
+            place = self._map.tell()
+            return place if place < len(self._map) else self._map.rfind(b"\n", 0) + 1
+        return self._file.position if self._file is not None else self.end
+
+    def sync(self) -> None:
+        """Make what was written durable (`fsync = "always"`)."""
+        with contextlib.suppress(OSError):  # sealed meanwhile: sealing synced it
+            disk.sync(self._fd)
+
+    def seal(self, *, durable: bool = False) -> None:
+        """No more lines: cut the file to what was written and give the lock back. Idempotent."""
+        if self._fd < 0:
+            return
+        if self._map is not None:
+            self._map.seek(0, os.SEEK_END)  # from here on every write of another thread raises
+            self.end = self._map.rfind(b"\n", 0) + 1
+            self._map.close()
+            os.ftruncate(self._fd, self.end)
+        elif self._file is not None:
+            self.end = self._file.close()
+        if durable:
+            disk.sync(self._fd)
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+
+    def abandon(self) -> None:
+        """Let go without a trace in the file: in a forked child (it is the parent's), or when making it failed."""
+        if self._map is not None:
+            self._map.close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class _AppendOnly:
+    """`write` for a file that cannot be mapped: the same promises, one system call a line."""
+
+    def __init__(self, fd: int, size_bytes: int) -> None:
+        self.position = 0
+        self._fd = fd
+        self._room = size_bytes
+        self._lock = threading.Lock()
+
+    def write(self, line: bytes) -> None:
+        with self._lock:
+            if self._room < self.position + len(line):
+                raise ValueError("data out of range")
+            try:
+                disk.write_all(self._fd, line)
+            except OSError as error:  # the disk is full: take the torn piece back
+                os.ftruncate(self._fd, self.position)
+                raise ValueError(str(error)) from error
+            self.position += len(line)
+
+    def close(self) -> int:
+        with self._lock:
+            self._room = 0
+            return self.position
+
+
+class _Locked:
+    """Without a GIL, two C calls may run at once: a lock keeps lines whole."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._lock = threading.Lock()
+
+    def write(self, line: bytes) -> None:
+        with self._lock:
+            self._write(line)

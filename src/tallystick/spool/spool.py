@@ -1,0 +1,261 @@
+"""The writing end of a spool: one segment at a time, for one process.
+
+Invariants
+- A call that returned from `write` or `append` without a drop has its line in the segment file: it survives the death
+  of this process. Lines go in with no lock and no thread between (see segment.py).
+- Every line that found no room is counted, by reason and name, in the process's tally. Neither a full disk nor the size
+  limit raises; with `when_full = "block"` a call waits at most `block_timeout_seconds`.
+- A forked child never writes into its parent's segment: it lets go of it before any of its own code runs, and opens its
+  own at its first record. The hook knows spools weakly, so a spool that is closed and forgotten is really gone.
+- `write` may be replaced at any time (rotation, fork, close): callers look it up on the spool for each record.
+
+What makes rotation cheap: after the first one a thread of this process has the next segment ready, and seals the old.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Final, Literal
+
+from tallystick.codec import FORMAT
+from tallystick.errors import SpoolError
+from tallystick.records import Header, Tags
+from tallystick.spool import disk
+from tallystick.spool.folder import Folder, new_segment_id
+from tallystick.spool.room import make_room
+from tallystick.spool.segment import Segment
+from tallystick.spool.tally import Tally
+
+WhenFull = Literal["drop_new", "drop_old", "block"]
+FullReason = Literal["spool_limit", "disk_full"]
+
+LOOK_AGAIN_SECONDS: Final = 0.1
+"""How often a full spool looks whether there is room again."""
+
+
+class Spool:
+    """Where one process appends its records. Thread-safe; usable in a forked child.
+
+    `limit_bytes` bounds the whole folder, all processes together, by whole segments.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        app: str = "",
+        host: str = "",
+        tags: Tags | None = None,
+        segment_bytes: int = 4 << 20,
+        limit_bytes: int = 1_000_000_000,
+        when_full: WhenFull = "drop_new",
+        block_timeout_seconds: float = 1.0,
+        fsync: Literal["never", "interval", "always"] = "interval",
+        on_open: Callable[[], object] | None = None,
+    ) -> None:
+        self.folder = folder.open()
+        self.segment_bytes = segment_bytes
+        self.limit_bytes = limit_bytes
+        self.when_full: WhenFull = when_full
+        self._about = (app, host, dict(tags or {}))
+        self._block_timeout_seconds = block_timeout_seconds
+        self._always_sync = fsync == "always"
+        self._on_open = on_open
+        self._segment: Segment | None = None
+        self._mine: list[str] = []
+        self._closed = False
+        self._start()
+        _spools.add(self)
+
+    def _start(self) -> None:
+        """The state of a spool that has written nothing in this process."""
+        self._lock = threading.RLock()  # a signal handler may record while this thread rotates
+        self._wake = threading.Event()
+        self._tender: threading.Thread | None = None
+        self._next: Segment | None = None
+        self._old: list[Segment] = []
+        self._full_until = 0.0
+        self._full_reason: FullReason = "spool_limit"
+        self.tally = Tally(self.folder.tally(new_segment_id()))
+        self.write: Callable[[bytes], object] = self._no_segment
+
+    def _no_segment(self, line: bytes) -> object:
+        raise ValueError("no segment is open")
+
+    # --- writing ---
+
+    def append(self, line: bytes, name: str) -> bool:
+        """Store a line whatever it takes: open, rotate, wait. False when it was dropped (and counted under `name`)."""
+        deadline = 0.0
+        if len(line) > self.segment_bytes // 4:
+            self.tally.add("dropped", "too_large", name)
+            return False
+        while True:
+            segment = self._segment
+            if segment is not None:
+                with contextlib.suppress(ValueError):
+                    self.write(line)
+                    return True
+            if self._advance(segment):
+                continue
+            if self.when_full == "block" and not self._closed:
+                deadline = deadline or time.monotonic() + self._block_timeout_seconds
+                if time.monotonic() < deadline:
+                    time.sleep(0.01)
+                    continue
+            self.tally.add("dropped", "closed" if self._closed else self._full_reason, name)
+            return False
+
+    def _advance(self, full: Segment | None) -> bool:
+        """Have a segment other than `full` to write to; False when there is no room for one."""
+        with self._lock:
+            if self._segment is not full:  # another thread was here, or a signal handler of this one
+                return True
+            if self._closed or time.monotonic() < self._full_until:
+                return False
+            following, self._next = self._next, None
+            if following is None:
+                following = self._make()
+            if following is None:
+                self._full_until = time.monotonic() + LOOK_AGAIN_SECONDS
+                self._wake_tender()
+                return False
+            self._segment = following
+            self.write = self._write_and_sync if self._always_sync else following.write
+            self._mine.append(following.header.segment)
+            if full is not None:
+                self._old.append(full)
+                self._wake_tender()
+        if full is None and self._on_open is not None:
+            self._on_open()
+        return True
+
+    def _write_and_sync(self, line: bytes) -> None:
+        segment = self._segment
+        if segment is None:
+            raise ValueError("no segment is open")
+        segment.write(line)
+        segment.sync()
+
+    def _make(self) -> Segment | None:
+        """A new segment, or None when the limit or the disk leaves no room for it."""
+        if self.folder.size_bytes() + self.segment_bytes > self.limit_bytes:
+            self._full_reason = "spool_limit"
+            return None
+        app, host, tags = self._about
+        header = Header(
+            tallystick=FORMAT,
+            segment=new_segment_id(),
+            host=host,
+            pid=os.getpid(),
+            app=app,
+            started=time.time_ns(),
+            tags=tags,
+        )
+        try:
+            return Segment(self.folder.segment(header.segment), header, self.segment_bytes)
+        except SpoolError:
+            raise
+        except OSError:  # no room, or the folder was taken away: what is recorded meanwhile is counted
+            self._full_reason = "disk_full"
+            return None
+
+    # --- the tender: a thread that seals the old segment and has the next one ready ---
+
+    def _wake_tender(self) -> None:
+        self._wake.set()
+        if self._tender is None and not self._closed:
+            self._tender = threading.Thread(target=self._tend, args=(self._wake,), name="tallystick-spool", daemon=True)
+            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: `close` does the work
+                self._tender.start()
+
+    def _tend(self, wake: threading.Event) -> None:
+        while not self._closed:
+            wake.wait()
+            wake.clear()
+            self._seal_old()
+            if self.when_full == "drop_old":
+                with contextlib.suppress(OSError):
+                    make_room(self.folder, 2 * self.segment_bytes, self.limit_bytes)
+            with self._lock:
+                if self._next is None and not self._closed:
+                    self._next = self._make()
+
+    def _seal_old(self) -> None:
+        with self._lock:
+            for segment in self._old:
+                with contextlib.suppress(OSError):
+                    segment.seal(durable=self._always_sync)
+            self._old.clear()
+
+    # --- where this process stands ---
+
+    def written(self) -> list[tuple[str, int]]:
+        """The segments this process wrote and how far, for waiting until they are settled."""
+        found: list[tuple[str, int]] = []
+        with self._lock:
+            ends = {
+                segment.header.segment: segment.position for segment in (*self._old, *filter(None, [self._segment]))
+            }
+            for identity in self._mine:
+                with contextlib.suppress(FileNotFoundError):  # delivered and gone
+                    found.append((identity, ends.get(identity) or self.folder.segment(identity).stat().st_size))
+            self._mine = [identity for identity, _ in found]
+        return found
+
+    def close(self) -> None:
+        """Seal the segment; what is recorded afterwards is dropped and counted. Idempotent."""
+        with self._lock:
+            self._closed = True
+            self.write = self._no_segment
+            if self._segment is not None:
+                self._old.append(self._segment)
+                self._segment = None
+            if self._next is not None:
+                disk.remove(self._next.path)
+                self._next.abandon()
+                self._next = None
+            self._seal_old()
+            self.tally.close()
+            self._wake.set()
+
+    def _forget_parent(self) -> None:
+        """In a forked child: the segments, the thread and the counts are the parent's."""
+        for segment in (*self._old, *filter(None, [self._segment, self._next])):
+            segment.abandon()
+        self.tally.forget()
+        self._segment = None
+        self._mine = []
+        self._start()
+        if self._closed:
+            self.write = self._no_segment
+
+
+_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
+_forking: list[Spool] = []
+
+
+def _before_fork() -> None:
+    """No rotation may be half done while memory is copied: the child could not tell whose the descriptors are."""
+    _forking.extend(_spools)
+    for spool in _forking:
+        spool._lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    while _forking:
+        _forking.pop()._lock.release()
+
+
+def _after_fork_in_child() -> None:
+    while _forking:
+        _forking.pop()._forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

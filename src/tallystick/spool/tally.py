@@ -1,0 +1,110 @@
+"""Counts of what a writer did not store, kept where a dead process cannot take them along.
+
+A tally is a small mapped file of fixed slots, each a label and a 64-bit count. Counting writes eight bytes into the
+map, which neither `kill -9` nor a full disk undoes. It is made at the first thing to count, so most writers have none.
+
+Labels are JSON lists `[what, reason, name]`: `what` is `"dropped"` (was accepted, had to go) or `"refused"` (was never
+accepted). When the slots run out, what comes further is counted under the reason `"other"` and the name `"*"`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tallystick.spool import disk
+
+SLOT_BYTES: Final = 512
+SLOTS: Final = 128
+NAME_CHARACTERS: Final = 64
+_COUNT: Final = struct.Struct("<q")
+_LABEL_AT: Final = _COUNT.size
+
+Label = tuple[str, str, str]
+_labels = msgspec.json.Decoder(tuple[str, str, str])
+
+
+class Tally:
+    """The counts of one writing process. Thread-safe; never raises for want of disk, then it counts in memory only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.counts: Counter[Label] = Counter()
+        self._slots: dict[Label, int] = {}
+        self._map: mmap.mmap | None = None
+        self._fd = -1
+        self._lock = threading.Lock()
+
+    def add(self, what: str, reason: str, name: str, count: int = 1) -> None:
+        with self._lock:
+            label = (what, reason, name[:NAME_CHARACTERS])
+            if label not in self.counts and len(self.counts) >= SLOTS - 2:
+                label = (what, "other", "*")
+            self.counts[label] += count
+            if self._map is not None or self._open():
+                self._write(label)
+
+    def _write(self, label: Label) -> None:
+        if self._map is None:
+            return
+        known = label in self._slots
+        at = self._slots.setdefault(label, len(self._slots)) * SLOT_BYTES
+        _COUNT.pack_into(self._map, at, self.counts[label])
+        if not known:
+            text = msgspec.json.encode(label)
+            self._map[at + _LABEL_AT : at + _LABEL_AT + len(text)] = text
+
+    def _open(self) -> bool:
+        aside = self.path.with_name(f"{self.path.name}.new")
+        fd = -1
+        try:
+            fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, disk.FILE_MODE)
+            disk.try_lock(fd, aside)
+            disk.allocate(fd, SLOT_BYTES * SLOTS)
+            self._map = mmap.mmap(fd, SLOT_BYTES * SLOTS)
+            disk.rename(aside, self.path)
+        except OSError:
+            if fd >= 0:
+                os.close(fd)
+                disk.remove(aside)
+            self._map = None
+            return False
+        self._fd = fd
+        for label in self.counts:  # what was counted while there was no room
+            self._write(label)
+        return True
+
+    def close(self) -> None:
+        """Let go of the file; the agent adds it to the pipeline's counts and removes it."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def forget(self) -> None:
+        """In a forked child: the counts are the parent's."""
+        self._lock = threading.Lock()
+        self.close()
+
+
+def read(path: Path) -> Counter[Label]:
+    """What a tally file counts. A slot that cannot be read is passed over."""
+    found: Counter[Label] = Counter()
+    data = path.read_bytes()
+    for at in range(0, len(data) - SLOT_BYTES + 1, SLOT_BYTES):
+        text = data[at + _LABEL_AT : at + SLOT_BYTES].rstrip(b"\0")
+        if text:
+            try:
+                found[_labels.decode(text)] += _COUNT.unpack_from(data, at)[0]
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue
+    return found
