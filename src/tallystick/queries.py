@@ -63,6 +63,8 @@ def _epoch(moment: float | str | datetime | None, what: str) -> float | None:
         if moment.tzinfo is None:
             raise QueryError(f"{what}: {moment!r} has no time zone; use an aware datetime")
         return moment.timestamp()
+    if moment is not None and (not isinstance(moment, int | float) or not abs(moment) < 1e11):
+        raise QueryError(f"{what}: {moment!r} is no time; give seconds since the epoch, ISO 8601 text or a datetime")
     return moment
 
 
