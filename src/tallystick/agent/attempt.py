@@ -79,7 +79,7 @@ class Attempt:
             return None
         if suspect.end - suspect.start > batch.end - batch.start:
             return None
-        return f"quarantined: the agent died {suspect.crashes} times while delivering this record; retry it when the cause is mended"
+        return f"quarantined: the agent died {suspect.crashes} times delivering this record; mend the cause, then retry it"
 
     @staticmethod
     def _touches(batch: Batch, suspect: _Place) -> bool:

@@ -16,7 +16,7 @@ those are the agent's. What it must keep:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -86,6 +86,31 @@ class Readable(Protocol):
         The query's aggregate, `by`, `bucket` and `limit` are of no matter here. With `newest`, only that many: the
         newest ones, still oldest first. Equally old records of one segment come in the order of their recording.
         """
+
+
+class Foreign(msgspec.Struct, frozen=True, kw_only=True):
+    """Where data that was not written by us keeps what a query needs: columns of a table, fields of documents, …
+
+    `source` is the table, index, collection or measurement (or file pattern). `value` and `time` name columns; `time_unit`
+    says what the time column holds (`"native"`: the store's own time type). Without a `name` column all of it is
+    one metric, named like the source; the same for `kind` (then `"gauge"`). `tags` maps a tag to its column.
+    """
+
+    source: str
+    time: str
+    value: str
+    time_unit: Literal["native", "ns", "us", "ms", "s", "iso"] = "native"
+    name: str | None = None
+    kind: str | None = None
+    tags: dict[str, str] = {}
+
+
+@runtime_checkable
+class ReadsForeign(Protocol):
+    """Optional power: answer queries from data that another tool or hand wrote."""
+
+    def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
+        """As `query`, from there. Raises `QueryError` when the source or a column does not exist."""
 
 
 class BaseBackend:

@@ -69,7 +69,7 @@ def _checked(backend: object) -> Any:
     if missing or isinstance(backend, type):
         lack = "it is a class, not an object" if isinstance(backend, type) else f"it has no {', '.join(missing)}"
         raise SettingsError(
-            f"backend: {backend!r:.80} is neither a URL nor a backend ({lack}); subclass tallystick.backends.BaseBackend"
+            f"backend: {backend!r:.80} is no URL and no backend ({lack}); subclass tallystick.backends.BaseBackend"
         )
     return backend
 

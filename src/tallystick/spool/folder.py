@@ -41,7 +41,7 @@ class Folder:
     def __init__(self, home: Path | str, pipeline: str = "default") -> None:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", pipeline):
             raise SettingsError(
-                f"pipeline: {pipeline!r} must be 1 to 100 letters, digits, '_', '-' or '.', not starting with '.' or '-'"
+                f"pipeline: {pipeline!r} must be 1 to 100 letters, digits or any of '_-.', and start with no '.' or '-'"
             )
         self.home = Path(home).expanduser()
         self.name = pipeline

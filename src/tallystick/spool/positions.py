@@ -66,7 +66,7 @@ class Positions:
             return
         if file.tallystick > FORMAT:
             raise SpoolTooNew(
-                f"{self.folder.positions} has format {file.tallystick}, this version reads up to {FORMAT}; upgrade tallystick"
+                f"{self.folder.positions} has format {file.tallystick}, known is up to {FORMAT}; upgrade tallystick"
             )
         self.fresh = False
         self.since = file.since
