@@ -46,7 +46,7 @@ def test_no_quoted_password_shows(password: str, user: str, tail: str) -> None:
     assert mask_url(f"scheme://{user}:{secret}@host:1{tail}") == f"scheme://{user}:***@host:1{tail}"
 
 
-@given(password=st.text(st.sampled_from("ab1:/?#@%&; "), min_size=1).map(lambda text: f"S3cr{text}3t"))
+@given(password=st.text(st.sampled_from("ab1:/?#@%&;= "), min_size=1).map(lambda text: f"S3cr{text}3t"))
 def test_not_even_a_password_that_should_have_been_quoted_shows(password: str) -> None:
     shown = mask_url(f"scheme://ada:{password}@host:1/db")
     assert "S3cr" not in shown

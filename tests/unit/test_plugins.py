@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fails(url: str) -> str:
     with pytest.raises(SettingsError) as caught:
         backend_from_url(url)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
     return str(caught.value)
 
 

@@ -82,7 +82,7 @@ def test_the_file_is_looked_for_up_to_the_root_of_the_project(project: Path, mon
     assert load_settings().app == "nearer"
 
 
-def test_without_a_project_only_the_working_directory_is_looked_at(
+def test_without_git_the_nearest_pyproject_is_the_root_and_without_that_the_working_directory(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / ".git").rmdir()
@@ -91,6 +91,8 @@ def test_without_a_project_only_the_working_directory_is_looked_at(
     assert load_settings().app == "here"
     monkeypatch.chdir(project / "sub")
     assert load_settings().source("app") == "default"
+    (project / "pyproject.toml").write_text('[project]\nname = "shop"')
+    assert load_settings().app == "here"
 
 
 def test_tallystick_toml_is_preferred_to_the_pyproject_beside_it(project: Path) -> None:
@@ -162,6 +164,7 @@ WRONG = [
     ("tags", {"a": "\0"}),
     ("home", ""),
     ("home", 3),
+    ("home", "a\0b"),
     ("strict", "no"),
     ("sample_rate", 0),
     ("sample_rate", 1.01),
