@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tallystick.backends.base import Backend
 from tallystick.backends.memory import MemoryBackend
+from tallystick.backends.sqlite import SqliteBackend
 from tallystick.testing import BackendContract
 
 
@@ -15,3 +16,11 @@ class TestMemory(BackendContract):
 
     def reopen(self, backend: Backend) -> Backend:
         return backend
+
+
+class TestSqlite(BackendContract):
+    def make_backend(self, tmp_path: Path) -> Backend:
+        return SqliteBackend(tmp_path / "records.db")
+
+    def reopen(self, backend: Backend) -> Backend:
+        return SqliteBackend(backend.path)  # type: ignore[attr-defined]

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterable
 from hashlib import blake2b
-from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from tallystick.backends._sql import Range, cells, covered, not_stored
 from tallystick.codec import encode
@@ -34,6 +36,8 @@ REFUSALS: Final = (
 
 _KNOWN_AT_MOST: Final = 50_000
 
+_PLAIN: Final = frozenset((int, str))
+_moment: Final = itemgetter(1)
 _canonical: Final = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -43,7 +47,7 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._series: dict[SeriesKey, int] = {}
-        self._learnt: dict[SeriesKey, int] = {}
+        self._learnt: dict[SeriesKey, tuple[int, Tags]] = {}
         self._held: list[Tags] = []
         self._generation = -1
 
@@ -83,30 +87,30 @@ class Writer:
         """All of them, or an exception."""
         rows: list[Row] = []
         replacing: dict[str, Row] = {}
-        known, learnt = self._series, self._learnt
-        add = rows.append
-        for timestamp_ns, kind, name, value, tags, words, _, place, unit, metadata, rate, own_id in map(_fields, records):
+        known, learn, add = self._series.get, self._learn, rows.append
+        for moment, kind, name, value, tags, words, _, place, unit, metadata, rate, own_id in map(astuple, records):
             key = (id(tags), name, kind, unit, words, rate)
-            series = known.get(key) or learnt.get(key) or self._learn(key, tags)
-            kind_of_value = type(value)
-            if metadata or not (kind_of_value is int or kind_of_value is str or (kind_of_value is float and value - value == 0)):
+            series = known(key) or learn(key, tags)
+            cell, extra = value, None
+            if metadata or not (type(value) in _PLAIN or (type(value) is float and value - value == 0.0)):
                 cell, extra = cells(value, metadata)
-            else:
-                cell, extra = value, None
             if own_id is None:
-                add((series, timestamp_ns, segment, place, cell, None, extra))
-            elif own_id not in replacing or replacing[own_id][1] <= timestamp_ns:
-                replacing[own_id] = (series, timestamp_ns, segment, place, cell, own_id, extra)
-        self._connection.executemany(INSERT, rows)
+                add((series, moment, segment, place, cell, None, extra))
+            elif own_id not in replacing or replacing[own_id][1] <= moment:
+                replacing[own_id] = (series, moment, segment, place, cell, own_id, extra)
         if replacing:
-            self._replace(list(replacing.values()))
-
-    def _replace(self, rows: list[Row]) -> None:
-        """Rows with own ids: what is not newer goes first, so that a conflict means that newer content is there."""
-        self._connection.executemany(
-            "DELETE FROM points WHERE own_id = ? AND timestamp_ns <= ?", [(row[5], row[1]) for row in rows]
-        )
-        self._connection.executemany(INSERT, rows)
+            rows += replacing.values()
+            self._connection.executemany(
+                # What is not newer goes first: a conflict then means that newer content is there.
+                "DELETE FROM points WHERE own_id = ? AND timestamp_ns <= ?",
+                [(row[5], row[1]) for row in replacing.values()],
+            )
+        if rows:
+            self._connection.executemany(INSERT, rows)
+            newest = max(map(_moment, rows))
+            self._connection.execute(
+                "UPDATE segments SET newest_ns = max(newest_ns, ?) WHERE id = ?", (newest, segment)
+            )
 
     def _insert_one_by_one(self, batch: Batch, indices: Iterable[int], segment: int) -> dict[int, str]:
         rejected = {}
@@ -124,6 +128,8 @@ class Writer:
 
     def _learn(self, key: SeriesKey, tags: Tags) -> int:
         """The id of a series that is not in the cache, from the table or new there."""
+        if key in self._learnt:
+            return self._learnt[key][0]
         _, name, kind, unit, words, rate = key
         texts = [name, kind, *words, *tags, *tags.values(), *([] if unit is None else [unit])]
         if not all(isinstance(text, str) for text in texts):
@@ -134,14 +140,13 @@ class Writer:
         digest = blake2b(identity, digest_size=16).digest()
         found = self._connection.execute("SELECT id FROM series WHERE digest = ?", (digest,)).fetchone()
         if found:
-            series = found[0]
+            series = int(found[0])
         else:
-            texts = (_canonical(tags).decode(), encode(words).decode())
             cursor = self._connection.execute(
                 "INSERT INTO series (digest, name, kind, unit, tags, words, sample_rate) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (digest, name, kind, unit, *texts, rate),
+                (digest, name, kind, unit, encode(tags).decode(), encode(words).decode(), rate),
             )
-            series = cursor.lastrowid
+            series = cursor.lastrowid or 0
             self._connection.executemany(
                 "INSERT INTO series_tags VALUES (?, ?, ?)", [(series, tag, value) for tag, value in tags.items()]
             )
@@ -175,8 +180,7 @@ class Writer:
             " VALUES (?, ?, ?, ?, ?, ?, 0, -9223372036854775808)",
             row,
         )
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        return cursor.lastrowid or 0
 
     def _stored(self, segment: int, batch: Batch) -> list[Range]:
         """The ranges in the ledger that overlap or touch the batch's."""
@@ -191,8 +195,4 @@ class Writer:
             "DELETE FROM ledger WHERE segment = ? AND start = ?", [(segment, start) for start, _ in gone]
         )
         self._connection.executemany("INSERT INTO ledger VALUES (?, ?, ?)", [(segment, *between) for between in new])
-        newest = max((record.timestamp_ns for record in batch.records), default=-(2**63))
-        self._connection.execute(
-            "UPDATE segments SET written = ?, newest_ns = max(newest_ns, ?) WHERE id = ?",
-            (int(time.time()), min(newest, 2**63 - 1), segment),
-        )
+        self._connection.execute("UPDATE segments SET written = ? WHERE id = ?", (int(time.time()), segment))

@@ -147,3 +147,12 @@ def _create(connection: sqlite3.Connection, path: str) -> None:
         )
     for statement in _TABLES:
         connection.execute(statement)
+
+
+def differences(connection: sqlite3.Connection) -> list[str]:
+    """The tables, indexes and views that are missing or not as this version makes them."""
+    there = {
+        " ".join(sql.split()) for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
+    }
+    made = [" ".join(statement.split()) for statement in _TABLES if statement.split()[0] == "CREATE"]
+    return [statement.partition(" (")[0].partition(" AS ")[0] for statement in made if statement not in there]
