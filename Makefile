@@ -36,7 +36,7 @@ bench: $(VENV)/.bench  ## every figure: name, ratio, goal (ARGS="--quick" or "--
 	@failed=0; for script in benchmarks/bench_*.py; do $(BIN)/python "$$script" $(ARGS) || failed=1; done; exit $$failed
 
 services: $(VENV)/.dev  ## start the databases that the integration tests use (ARGS names them; all by default)
-	scripts/services start $(ARGS)
+	$(BIN)/python scripts/services/all start $(ARGS)
 
 docs: $(VENV)/.dev  ## prove the documentation: its links resolve and its examples run
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_rules.py $(ARGS)

@@ -79,8 +79,8 @@ def _end_of_user(rest: str) -> int:
     head, _, query = rest.partition("?")
     if "@" in query:
         before = query.partition("@")[0]
-        odd = "@" not in head and _ODD_PORT.search(re.sub(r"\[[^\]]*\]", "", head).partition("/")[0])
-        if odd or "=" not in before:
+        odd = _ODD_PORT.search(re.sub(r"\[[^\]]*\]", "", head).partition("/")[0])
+        if "@" in head or odd or "=" not in before:
             return rest.rindex("@")
     return head.rfind("@")
 

@@ -85,7 +85,7 @@ def test_what_is_no_url_is_an_error_with_an_example(text: str) -> None:
 
 
 def test_a_url_that_its_backend_cannot_read_is_an_error_without_the_password(distribution: Path) -> None:
-    message = fails("far://ada:hunter2@host:hunter2")
+    message = fails("far://ada:hunter2@host:port")
     assert "cannot be read" in message
     assert "ada:***@host" in message
 
