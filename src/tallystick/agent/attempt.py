@@ -79,7 +79,9 @@ class Attempt:
             return None
         if suspect.end - suspect.start > batch.end - batch.start:
             return None
-        return f"quarantined: the agent died {suspect.crashes} times delivering this record; mend the cause, then retry it"
+        return (
+            f"quarantined: the agent died {suspect.crashes} times delivering this record; mend the cause, then retry it"
+        )
 
     @staticmethod
     def _touches(batch: Batch, suspect: _Place) -> bool:

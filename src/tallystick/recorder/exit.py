@@ -1,5 +1,6 @@
-"""The interpreter's exit: every open `Metrics` delivers what it can, all at once, within the longest of their
-limits.
+"""Which recorders are open in this process, and what happens to them at its exit.
+
+At the interpreter's exit each delivers what it can, all of them at once, within the longest of their limits.
 """
 
 from __future__ import annotations
@@ -8,28 +9,50 @@ import atexit
 import contextlib
 import time
 import weakref
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from tallystick.spool.spool import Lines
 
-class Closing(Protocol):
+
+class Open(Protocol):
+    """What `Metrics` is to this module."""
+
+    def divert(self, instead: Lines | None) -> None: ...
     def begin_close(self, timeout_seconds: float) -> None: ...
     def close(self, timeout_seconds: float) -> None: ...
 
 
-_open: weakref.WeakKeyDictionary[Closing, float] = weakref.WeakKeyDictionary()
+_open: weakref.WeakKeyDictionary[Open, float] = weakref.WeakKeyDictionary()
+_watchers: list[Callable[[Open], None]] = []
 
 
-def closed_at_exit(closing: Closing, timeout_seconds: float) -> None:
-    _open[closing] = timeout_seconds
+def opened(recorder: Open, exit_timeout_seconds: float) -> None:
+    """Called once for each recorder that is not a child of another."""
+    _open[recorder] = exit_timeout_seconds
+    for watcher in _watchers:
+        watcher(recorder)
+
+
+@contextlib.contextmanager
+def watching(watcher: Callable[[Open], None]) -> Iterator[None]:
+    """Calls `watcher` for each recorder that is open, and for each that is opened meanwhile."""
+    for recorder in list(_open):
+        watcher(recorder)
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
 
 
 @atexit.register
 def _close_all() -> None:
-    closings = list(_open.items())
+    recorders = list(_open.items())
     began = time.monotonic()
-    for closing, limit in closings:
+    for recorder, limit in recorders:
         with contextlib.suppress(Exception):
-            closing.begin_close(limit)
-    for closing, limit in closings:
+            recorder.begin_close(limit)
+    for recorder, limit in recorders:
         with contextlib.suppress(Exception):
-            closing.close(max(0.0, limit - (time.monotonic() - began)))
+            recorder.close(max(0.0, limit - (time.monotonic() - began)))

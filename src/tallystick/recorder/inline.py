@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tallystick.codec import FORMAT, Reader
 from tallystick.records import Header, Tags
 from tallystick.spool.folder import new_segment_id
+from tallystick.spool.spool import Lines
 
 if TYPE_CHECKING:
     from tallystick.backends.base import Backend
@@ -45,11 +46,18 @@ class Inline:
         self._offset = 0
         self._lock = threading.RLock()  # a signal handler may record while this thread does
         self._open = False
+        self._instead: Lines | None = None
+
+    def divert(self, instead: Lines | None) -> None:
+        """As `Spool.divert`."""
+        self._instead = instead
 
     def write(self, line: bytes) -> None:
         self.append(line, "")
 
     def append(self, line: bytes, name: str) -> bool:
+        if self._instead is not None:
+            return self._instead.append(line, name)
         with self._lock:
             batch, _ = self._reader.batch(line, self._offset)
             self._offset += len(line)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.queries import Query, Series
-from tallystick.recorder.exit import closed_at_exit
+from tallystick.recorder.exit import opened
 from tallystick.recorder.filters import Filter
 from tallystick.recorder.handles import Counter, Timer
 from tallystick.recorder.recorder import Recorder, Shared, Tags
@@ -29,6 +29,7 @@ from tallystick.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from tallystick.backends.base import Backend
+    from tallystick.spool.spool import Lines
 
 Timestamp: TypeAlias = float | datetime | None
 
@@ -72,7 +73,7 @@ class Metrics:
         )
         self._route = make_route(loaded, backend)
         self._use(Recorder(Shared(loaded, self._route.spool, tuple(filters)), namespace=loaded.namespace))
-        closed_at_exit(self, loaded.exit_timeout_seconds)
+        opened(self, loaded.exit_timeout_seconds)
 
     def _use(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -263,6 +264,12 @@ class Metrics:
     def begin_close(self, timeout_seconds: float) -> None:
         """`close` without waiting: for whoever closes several at once."""
         self._route.begin_close(timeout_seconds)
+
+    def divert(self, instead: Lines | None) -> None:
+        """Let all records of this and its children go elsewhere, until it is called with None: see
+        `testing.capture`.
+        """
+        self._spool.divert(instead)
 
     def __enter__(self) -> Self:
         return self

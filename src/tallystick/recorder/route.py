@@ -133,6 +133,7 @@ class SpoolRoute:
     def _start_agent(self) -> None:
         """Called at the first record of this process, and again in a forked child at its first."""
         from tallystick.agent.agent import Agent
+        from tallystick.agent.self_metrics import SelfMetrics
 
         if self._settings.deliver != "thread":
             return
@@ -150,6 +151,7 @@ class SpoolRoute:
             batch_records=settings.batch_records,
             fsync_seconds=interval,
             dead_limit_bytes=settings.dead_limit_bytes,
+            tick=SelfMetrics(self.folder, settings.host) if settings.self_metrics else None,
         )
         self._agent.start()
 

@@ -3,8 +3,8 @@
     accepted = delivered + pending + dead + dropped        for every metric name
 
 `accepted` and `delivered` come from the agent's notebook, `dead` from the dead letters, `dropped` from the notebook and
-the tallies that are not yet in it, and `pending` is counted by reading the segments from where the notebook ends. The two
-sides are counted in different places at different moments of a record's way, so an `imbalance` is a finding.
+the tallies that are not yet in it, and `pending` is counted by reading the segments from where the notebook ends. The
+two sides are counted in different places at different moments of a record's way, so an `imbalance` is a finding.
 """
 
 from __future__ import annotations

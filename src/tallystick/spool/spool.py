@@ -20,7 +20,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from tallystick.codec import FORMAT
 from tallystick.errors import SpoolError
@@ -36,6 +36,13 @@ FullReason = Literal["spool_limit", "disk_full"]
 
 LOOK_AGAIN_SECONDS: Final = 0.1
 """How often a full spool looks whether there is room again."""
+
+
+class Lines(Protocol):
+    """What takes lines in a spool's stead."""
+
+    def write(self, line: bytes) -> object: ...
+    def append(self, line: bytes, name: str) -> bool: ...
 
 
 class Spool:
@@ -69,6 +76,7 @@ class Spool:
         self._segment: Segment | None = None
         self._mine: list[str] = []
         self._closed = False
+        self._instead: Lines | None = None
         self._start()
         _spools.add(self)
 
@@ -84,6 +92,13 @@ class Spool:
         self.tally = Tally(self.folder.tally(new_segment_id()))
         self.write: Callable[[bytes], object] = self._no_segment
 
+    def divert(self, instead: Lines | None) -> None:
+        """Send lines elsewhere until it is called with None: for tests that look at what was recorded."""
+        self._instead = instead
+        segment = self._segment
+        ours = self._no_segment if segment is None else self._write_and_sync if self._always_sync else segment.write
+        self.write = ours if instead is None else instead.write
+
     def _no_segment(self, line: bytes) -> object:
         raise ValueError("no segment is open")
 
@@ -91,6 +106,8 @@ class Spool:
 
     def append(self, line: bytes, name: str) -> bool:
         """Store a line whatever it takes: open, rotate, wait. False when it was dropped (and counted under `name`)."""
+        if self._instead is not None:
+            return self._instead.append(line, name)
         deadline = 0.0
         if len(line) > self.segment_bytes // 4:
             self.tally.add("dropped", "too_large", name)

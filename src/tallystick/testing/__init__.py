@@ -1,4 +1,4 @@
-"""For tests: the contract that every backend keeps, and builders of records and batches.
+"""For tests: what was recorded (`capture`), the contract of backends, and builders of records and batches.
 
 A backend of your own is proven by a subclass in a test file of yours:
 
@@ -26,6 +26,17 @@ pytest.register_assert_rewrite(
 
 from tallystick.testing.base import deliver  # noqa: E402
 from tallystick.testing.builders import at, counters, make_batch, merge, varied_records  # noqa: E402
+from tallystick.testing.capture import Captured, capture  # noqa: E402
 from tallystick.testing.contract import BackendContract  # noqa: E402
 
-__all__ = ["BackendContract", "at", "counters", "deliver", "make_batch", "merge", "varied_records"]
+__all__ = [
+    "BackendContract",
+    "Captured",
+    "at",
+    "capture",
+    "counters",
+    "deliver",
+    "make_batch",
+    "merge",
+    "varied_records",
+]

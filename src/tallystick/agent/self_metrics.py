@@ -1,0 +1,51 @@
+"""The agent's own metrics, recorded like any other (`self_metrics = true`).
+
+Once a minute what was added to `Report`'s totals goes into the pipeline's own spool, as counters with the tag
+`pipeline`: `tallystick_agent_delivered_records_total` and so on. A minute without work records nothing, so that the
+agent does not keep itself busy.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from tallystick.agent.report import Report
+from tallystick.codec import encode_line
+from tallystick.records import COUNTER
+from tallystick.spool.folder import Folder
+from tallystick.spool.spool import Spool
+
+EVERY_SECONDS: Final = 60.0
+
+
+class SelfMetrics:
+    """Called by the agent about once a second."""
+
+    def __init__(self, folder: Folder, host: str = "") -> None:
+        self._spool = Spool(folder, app="tallystick", host=host, tags={"pipeline": folder.name}, segment_bytes=1 << 16)
+        self._recorded: dict[str, float] = {}
+        self._own = 0
+        self._next = time.monotonic() + EVERY_SECONDS
+
+    def __call__(self, report: Report) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + EVERY_SECONDS
+        self.record(report)
+
+    def record(self, report: Report) -> None:
+        totals = report.heartbeat.totals
+        delivered = "tallystick_agent_delivered_records_total"
+        if totals[delivered] - self._recorded.get(delivered, 0.0) <= self._own:
+            return  # nothing but what was recorded here the last time
+        self._own = 0
+        for name, total in totals.items():
+            added = total - self._recorded.get(name, 0.0)
+            self._recorded[name] = total
+            if added:
+                self._own += 1
+                self._spool.append(encode_line(time.time_ns(), COUNTER, name, added, {}), name)
+
+    def close(self) -> None:
+        self._spool.close()

@@ -1,0 +1,32 @@
+"""The agent counts itself, without keeping itself busy by that."""
+
+from pathlib import Path
+
+from tallystick.agent.report import Report
+from tallystick.agent.self_metrics import SelfMetrics
+from tallystick.spool.account import account
+from tallystick.spool.folder import Folder
+
+
+def test_what_was_delivered_is_recorded_as_counters(tmp_path: Path) -> None:
+    folder = Folder(tmp_path).open()
+    own, report = SelfMetrics(folder), Report(folder, "memory://", "process")
+    report.wrote(120, 0.5)
+    own.record(report)
+    pending = account(folder).pending
+    assert pending["tallystick_agent_delivered_records_total"] == 1
+    assert pending["tallystick_agent_written_batches_total"] == 1
+    assert pending["tallystick_agent_write_seconds_total"] == 1
+    own.close()
+
+
+def test_delivering_only_its_own_metrics_records_no_more(tmp_path: Path) -> None:
+    folder = Folder(tmp_path).open()
+    own, report = SelfMetrics(folder), Report(folder, "memory://", "process")
+    report.wrote(120, 0.5)
+    own.record(report)
+    before = account(folder).pending
+    report.wrote(sum(before.values()), 0.1)
+    own.record(report)
+    assert account(folder).pending == before
+    own.close()
