@@ -116,7 +116,7 @@ class Agent:
             try:
                 if self._election.won():
                     done = self._deliver(until)
-                elif until == "passed":
+                elif until == "passed" or self._stopping:  # another delivers, also what we leave behind
                     break
                 else:
                     self._wait(ELECTION_SECONDS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -24,6 +25,9 @@ from tallystick.spool.spool import Spool
 if TYPE_CHECKING:
     from tallystick.agent.agent import Agent
     from tallystick.backends.base import Backend
+
+
+logger = logging.getLogger("tallystick.recorder")
 
 
 class Route(Protocol):
@@ -132,6 +136,12 @@ class SpoolRoute:
 
     def _start_agent(self) -> None:
         """Called at the first record of this process, and again in a forked child at its first."""
+        try:
+            self._start()
+        except Exception:  # the record that brought us here is to be stored all the same
+            logger.exception("no delivery from this process; its records wait in %s", self.folder.path)
+
+    def _start(self) -> None:
         from tallystick.agent.agent import Agent
         from tallystick.agent.self_metrics import SelfMetrics
 
