@@ -18,7 +18,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from tallystick.agent.attempt import Attempt
@@ -45,7 +45,7 @@ Until = Literal["stopped", "empty", "passed"]
 
 
 class Agent:
-    """Delivers one pipeline. `tick` is called about once a second (self-metrics)."""
+    """Delivers one pipeline. `chores` are done about once a second (self-metrics, retention)."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Agent:
         batch_records: int = 5_000,
         fsync_seconds: float | None = 1.0,
         dead_limit_bytes: int = 100_000_000,
-        tick: Callable[[Report], object] | None = None,
+        chores: Sequence[Callable[[Report], object]] = (),
     ) -> None:
         self.folder = folder.open()
         self.backend = backend
@@ -65,7 +65,7 @@ class Agent:
         self._dead = DeadLetters(folder, dead_limit_bytes)
         self._election = Election(folder, as_process=mode == "process")
         self._fsync_seconds = fsync_seconds
-        self._tick = tick
+        self._chores = chores
         self._wake = threading.Event()
         self._stopping = False
         self._finish_by = float("inf")
@@ -157,7 +157,7 @@ class Agent:
             return self._stopping
         finally:
             attempt.close()
-            source.close()
+            source.close(keep_notes=self._election.won())
             self._source = None
             self.report.write(at_once=True)
             with contextlib.suppress(Exception):
@@ -194,8 +194,8 @@ class Agent:
             if now - self._last_house >= HOUSE_SECONDS or (idle and source.finished):
                 self._last_house = now
                 source.tidy()
-                if self._tick is not None:
-                    self._tick(self.report)
+                for chore in self._chores:
+                    chore(self.report)
             if self._fsync_seconds is not None and now - self._last_sync >= self._fsync_seconds:
                 self._last_sync = now
                 source.sync_spool()

@@ -23,15 +23,22 @@ class Open(Protocol):
     def close(self, timeout_seconds: float) -> None: ...
 
 
-_open: weakref.WeakKeyDictionary[Open, float] = weakref.WeakKeyDictionary()
+_open: weakref.WeakSet[Open] = weakref.WeakSet()
+_to_close: dict[Open, float] = {}
+"""Kept alive until closed: a recorder that nobody refers to any more may still have records to deliver."""
 _watchers: list[Callable[[Open], None]] = []
 
 
 def opened(recorder: Open, exit_timeout_seconds: float) -> None:
     """Called once for each recorder that is not a child of another."""
-    _open[recorder] = exit_timeout_seconds
+    _open.add(recorder)
+    _to_close[recorder] = exit_timeout_seconds
     for watcher in _watchers:
         watcher(recorder)
+
+
+def closed(recorder: Open) -> None:
+    _to_close.pop(recorder, None)
 
 
 @contextlib.contextmanager
@@ -48,7 +55,7 @@ def watching(watcher: Callable[[Open], None]) -> Iterator[None]:
 
 @atexit.register
 def _close_all() -> None:
-    recorders = list(_open.items())
+    recorders = list(_to_close.items())
     began = time.monotonic()
     for recorder, limit in recorders:
         with contextlib.suppress(Exception):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.queries import Query, Series
-from tallystick.recorder.exit import opened
+from tallystick.recorder.exit import closed, opened
 from tallystick.recorder.filters import Filter
 from tallystick.recorder.handles import Counter, Timer
 from tallystick.recorder.recorder import Recorder, Shared, Tags
@@ -260,6 +260,7 @@ class Metrics:
         """
         given = self._recorder.shared.settings.exit_timeout_seconds if timeout_seconds is None else timeout_seconds
         self._route.close(given)
+        closed(self)
 
     def begin_close(self, timeout_seconds: float) -> None:
         """`close` without waiting: for whoever closes several at once."""

@@ -143,7 +143,7 @@ class SpoolRoute:
 
     def _start(self) -> None:
         from tallystick.agent.agent import Agent
-        from tallystick.agent.self_metrics import SelfMetrics
+        from tallystick.agent.chores import chores_of
 
         if self._settings.deliver != "thread":
             return
@@ -154,14 +154,15 @@ class SpoolRoute:
         self._opened_by = os.getpid()
         self._lock = threading.Lock()
         self._asking = None
+        backend = self._backend()
         self._agent = Agent(
             self.folder,
-            self._backend(),
+            backend,
             mode="thread",
             batch_records=settings.batch_records,
             fsync_seconds=interval,
             dead_limit_bytes=settings.dead_limit_bytes,
-            tick=SelfMetrics(self.folder, settings.host) if settings.self_metrics else None,
+            chores=chores_of(settings, self.folder, backend),
         )
         self._agent.start()
 

@@ -249,10 +249,12 @@ class SpoolSource:
                         self._synced.add(identity)
         self._synced.intersection_update(present)
 
-    def close(self) -> None:
+    def close(self, *, keep_notes: bool = True) -> None:
+        """Let go; without `keep_notes` as well of what was not saved yet: another agent's notes are the newer ones."""
         with contextlib.suppress(OSError, SpoolError):
-            self.tidy()
-            self.save()
+            if keep_notes:
+                self.tidy()
+                self.save()
         for reader in (*self._readers.values(), *self._finished):
             reader.close()
         self._readers.clear()

@@ -41,6 +41,7 @@ class Tally:
         self._map: mmap.mmap | None = None
         self._fd = -1
         self._lock = threading.Lock()
+        self._closed = False
 
     def add(self, what: str, reason: str, name: str, count: int = 1) -> None:
         with self._lock:
@@ -62,6 +63,8 @@ class Tally:
             self._map[at + _LABEL_AT : at + _LABEL_AT + len(text)] = text
 
     def _open(self) -> bool:
+        if self._closed:
+            return False
         aside = self.path.with_name(f"{self.path.name}.new")
         fd = -1
         try:
@@ -82,7 +85,9 @@ class Tally:
         return True
 
     def close(self) -> None:
-        """Let go of the file; the agent adds it to the pipeline's counts and removes it."""
+        """Let go of the file; the agent adds it to the pipeline's counts and removes it. What is counted afterwards
+        is counted in memory only."""
+        self._closed = True
         if self._map is not None:
             self._map.close()
             self._map = None
