@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.services"]
+
 # No deadlines: a shared machine may stall any example, and a promise about time has a test of its own.
 settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2_000)
