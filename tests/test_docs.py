@@ -22,6 +22,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from scripts import settings_page
 
 from tallystick.settings import load_settings
 from tests.services import service
@@ -132,6 +133,10 @@ def test_settings_in_the_pages_load_and_json_is_json(tmp_path: Path, monkeypatch
                     block.text
                 )
                 load_settings()
+
+
+def test_the_page_of_settings_is_what_the_table_says() -> None:
+    assert settings_page.PAGE.read_text() == settings_page.page(), "run: python scripts/settings_page.py"
 
 
 def test_every_block_says_its_language_and_why_it_is_not_run() -> None:

@@ -15,12 +15,11 @@ MASK: Final = "***"
 _WORDS: Final = (
     "password|passwd|passphrase|pwd|secret|token|apikey|accesskey|privatekey|credential|authorization|signature"
 )
-_TELLTALE: Final = re.compile(rf".*(?:{_WORDS}).*|p|pw|pass|key|sig|auth", re.IGNORECASE)
-_PARAMETER: Final = re.compile(
-    r"""(?:(?<=[?&;#\s])|^)([^=&;?#\s/@]+)(\s*=\s*)('[^']*'|"[^"]*"|[^&;#\s]+)""",
-)
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_ODD_PORT: Final = re.compile(r":(?!\d*(?:[,/#]|$))")
+_TELLTALE: Final = rf"(?i).*(?:{_WORDS}).*|p|pw|pass|key|sig|auth"
+_PARAMETER: Final = r"""(?:(?<=[?&;#\s])|^)([^=&;?#\s/@]+)(\s*=\s*)('[^']*'|"[^"]*"|[^&;#\s]+)"""
+_SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_ODD_PORT: Final = r":(?!\d*(?:[,/#]|$))"
+# Texts, which `re` compiles at their first use: that is mostly never, and would slow `import tallystick`.
 
 
 class Secret:
@@ -58,7 +57,7 @@ def mask_url(url: str) -> str:
 
     A user part without a password is masked whole, since with some databases it is a token.
     """
-    scheme = match.group() if (match := _SCHEME.match(url)) else ""
+    scheme = match.group() if (match := re.match(_SCHEME, url)) else ""
     rest = url[len(scheme) :]
     at = _end_of_user(rest)
     if at >= 0:
@@ -79,7 +78,7 @@ def _end_of_user(rest: str) -> int:
     head, _, query = rest.partition("?")
     if "@" in query:
         before = query.partition("@")[0]
-        odd = _ODD_PORT.search(re.sub(r"\[[^\]]*\]", "", head).partition("/")[0])
+        odd = re.search(_ODD_PORT, re.sub(r"\[[^\]]*\]", "", head).partition("/")[0])
         if "@" in head or odd or "=" not in before:
             return rest.rindex("@")
     return head.rfind("@")
@@ -88,6 +87,6 @@ def _end_of_user(rest: str) -> int:
 def _mask_parameters(text: str) -> str:
     def masked(match: re.Match[str]) -> str:
         plain = re.sub(r"[-_.]|%[0-9A-Fa-f]{2}", "", match[1])
-        return f"{match[1]}{match[2]}{MASK}" if _TELLTALE.fullmatch(plain) else match[0]
+        return f"{match[1]}{match[2]}{MASK}" if re.fullmatch(_TELLTALE, plain) else match[0]
 
-    return _PARAMETER.sub(masked, text)
+    return re.sub(_PARAMETER, masked, text)
