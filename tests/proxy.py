@@ -42,8 +42,7 @@ class FaultProxy:
 
     @staticmethod
     def _listen(port: int) -> socket.socket:
-        listener = socket.create_server(("127.0.0.1", port))
-        return listener
+        return socket.create_server(("127.0.0.1", port))
 
     def __enter__(self) -> Self:
         self._accept_in_background()
