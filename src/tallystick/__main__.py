@@ -1,0 +1,7 @@
+"""`python -m tallystick` is `tallystick`."""
+
+from __future__ import annotations
+
+from tallystick.cli.app import main
+
+main()

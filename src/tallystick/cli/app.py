@@ -1,0 +1,125 @@
+"""The root of the command line: which commands there are, and how an error ends.
+
+Invariants
+- A command's module is imported only when that command runs (or its help is asked for), so `tallystick --help` loads
+  neither backends nor rich. The sentences in the list of commands therefore stand here, in one table.
+- Exit codes: 0 all is well, 1 something failed or was found, 2 the command line or the settings are wrong.
+- What goes wrong on purpose (`TallystickError`, `OSError`) is one line on standard error, never a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import sys
+from typing import Any, Final
+
+import click
+
+from tallystick.errors import MissingExtra, QueryError, RecordError, SettingsError, TallystickError
+from tallystick.version import __version__
+
+COMMANDS: Final = {
+    "Start": {
+        "demo": ("demo.command", "Record real input for half a minute and show what came of it."),
+        "doctor": ("doctor", "Say what is wrong here, and the remedy."),
+        "config": ("config", "The settings in force, and where each comes from."),
+        "completion": ("completion", "Print what completes commands in bash, zsh or fish."),
+    },
+    "Look": {
+        "status": ("status", "Every pipeline: its target, its books, and who delivers."),
+        "query": ("query", "Ask what was recorded under a name."),
+        "top": ("top", "Watch all metrics live."),
+        "tail": ("tail", "Print records as they arrive."),
+        "export": ("export", "Write records as CSV, JSON lines or Parquet."),
+    },
+    "Record and deliver": {
+        "send": ("send", "Record from a shell."),
+        "agent": ("agent", "Deliver from this host's spools, until stopped."),
+        "dead": ("dead", "Dead letters: list, show, retry or drop them."),
+        "spool": ("spool", "Spool files: list, check, dump or repair them."),
+    },
+    "Look after the database": {
+        "setup": ("managed", "Make or upgrade what the records need in the database."),
+        "check": ("managed", "Say whether the database is as it should be."),
+        "indices": ("managed", "List what holds the records, and how large it is."),
+        "prune": ("managed", "Forget old records."),
+    },
+}
+"""By section: command → module in this folder, and the sentence for the list."""
+
+_MODULES: Final = {name: where[0] for commands in COMMANDS.values() for name, where in commands.items()}
+
+
+class Failure(click.ClickException):
+    """One line for people and an exit code."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"tallystick: {self.message}", file=file or sys.stderr)
+
+
+class Commands(click.Group):
+    """Finds a command in the module that the table names, when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _MODULES:
+            return None
+        found = getattr(importlib.import_module(f"tallystick.cli.{_MODULES[cmd_name]}"), cmd_name)
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in COMMANDS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, sentence) for name, (_, sentence) in commands.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TallystickError as error:
+            raise Failure(_one_line(error), _exit_code(error)) from error
+        except BrokenPipeError:  # `| head` has seen enough
+            with contextlib.suppress(OSError):
+                sys.stdout.close()
+            raise SystemExit(0) from None
+        except OSError as error:
+            raise Failure(_one_line(error)) from error
+
+
+def _exit_code(error: TallystickError) -> int:
+    asked_wrong = isinstance(error, SettingsError | QueryError | RecordError) and not isinstance(error, MissingExtra)
+    return 2 if asked_wrong else 1
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Every command has --help. Settings: `tallystick config show`.",
+)
+@click.version_option(__version__, prog_name="tallystick", message="%(prog)s %(version)s")
+@click.pass_context
+def app(ctx: click.Context) -> None:
+    """Record what an application does and keep it: every record once, in a database that you own."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def main() -> None:
+    """The command `tallystick`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character gets a question mark
+    app(prog_name="tallystick")

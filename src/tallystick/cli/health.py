@@ -1,0 +1,100 @@
+"""What is known of a pipeline's health, and what of it is a finding: for `status`, `status --check` and `doctor`.
+
+A pipeline has stopped moving when its oldest pending record is older than `max_age_seconds` and nothing was delivered for
+as long. That a record was delivered is known from the heartbeat of the agent that works now, or worked last.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import msgspec
+
+from tallystick.agent import report
+from tallystick.agent.election import somebody_delivers
+from tallystick.agent.report import Heartbeat
+from tallystick.cli.targets import Target
+from tallystick.cli.text import number, span
+from tallystick.spool.account import Account, account
+
+LATE_SECONDS: Final = 15.0
+"""An agent beats about once a second; one that has not for so long hangs in its backend, or its host was asleep."""
+
+LOOKS: Final = 3
+LOOK_AGAIN_SECONDS: Final = 0.4
+
+
+class Health(msgspec.Struct, frozen=True):
+    """A pipeline at one moment. `beat` is of who delivers now, or did last; `delivering` says which of the two."""
+
+    target: Target
+    books: Account
+    beat: Heartbeat | None
+    delivering: bool
+
+    @property
+    def pending(self) -> int:
+        return sum(self.books.pending.values())
+
+    def who(self) -> str:
+        """Who delivers, in words."""
+        beat = self.beat
+        if not self.delivering:
+            return "nobody at the moment" if beat is None else f"nobody at the moment; the last was {_agent(beat)}"
+        if beat is None:
+            return "an agent that has only just begun"
+        late = time.time() - beat.beat
+        silent = f"; silent for {span(late)}" if late > LATE_SECONDS else ""
+        return f"{_agent(beat)}, for {span(max(0.0, time.time() - beat.since))}{silent}"
+
+    def stuck(self, max_age_seconds: float) -> str:
+        """Why this pipeline does not move although its spool is not empty; empty when it does."""
+        age = self.books.oldest_pending_seconds
+        if not self.pending or age <= max_age_seconds:
+            return ""
+        last = self.beat.last_delivered if self.beat else 0.0
+        if time.time() - last <= max_age_seconds:
+            return ""
+        since = f"for {span(time.time() - last)}" if last else "yet"
+        why = self.beat.last_error if self.beat and self.beat.last_error and self.delivering else ""
+        why = why or ("" if self.delivering else "nobody delivers; run `tallystick agent`")
+        waiting = f"{number(self.pending)} pending, the oldest for {span(age)}, and nothing delivered {since}"
+        return f"{waiting}: {why}" if why else waiting
+
+    def findings(self, max_age_seconds: float) -> list[str]:
+        """What `status --check` complains of."""
+        found = [stuck] if (stuck := self.stuck(max_age_seconds)) else []
+        if wrong := self.books.imbalance():
+            names = ", ".join(
+                f"{name or 'damaged lines'} {difference:+,}" for name, difference in list(wrong.items())[:5]
+            )
+            found.append(f"the books do not balance ({names}): {self.books.line()}")
+        return found + [f"unreadable here: {reason}" for reason in self.books.unreadable]
+
+    def act(self) -> str:
+        """What a person must do, when only a person can."""
+        if self.beat is not None and self.beat.action_needed:
+            return self.beat.last_error
+        if self.pending and not self.delivering:
+            unknown = self.target.unknown
+            return (
+                f"start its application again: {unknown}" if unknown else "run `tallystick agent`, or its application"
+            )
+        return ""
+
+
+def _agent(beat: Heartbeat) -> str:
+    kind = "a thread of the application" if beat.mode == "thread" else "tallystick agent"
+    return f"{kind}, pid {beat.pid} on {beat.host}"
+
+
+def health(target: Target) -> Health:
+    """As of now. Books that do not balance are looked at again, since a busy agent changes them meanwhile."""
+    books = account(target.folder)
+    for _ in range(LOOKS - 1):
+        if not books.imbalance():
+            break
+        time.sleep(LOOK_AGAIN_SECONDS)
+        books = account(target.folder)
+    return Health(target, books, report.read(target.folder), somebody_delivers(target.folder))

@@ -1,0 +1,118 @@
+"""The options that many commands share, and what they add up to."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from click.shell_completion import CompletionItem
+
+from tallystick.queries import Query
+from tallystick.settings import Settings, load_settings
+from tallystick.spool.folder import pipelines
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Where(msgspec.Struct, frozen=True):
+    """`--home`, `--pipeline` and `--backend` as given; None where they were not."""
+
+    home: str | None = None
+    pipeline: str | None = None
+    backend: str | None = None
+
+    def settings(self) -> Settings:
+        """The settings in force, with all three options as arguments."""
+        return load_settings(home=self.home, pipeline=self.pipeline, backend=self.backend)
+
+
+def _pipeline_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    home = load_settings(home=ctx.params.get("home")).home
+    return [CompletionItem(folder.name) for folder in pipelines(home) if folder.name.startswith(incomplete)]
+
+
+def where_options(command: F) -> F:
+    """The command gets `where: Where`."""
+
+    @click.option("--home", type=click.Path(file_okay=False, path_type=Path), help="The folder of all pipelines.")
+    @click.option("--pipeline", metavar="NAME", shell_complete=_pipeline_names, help="One pipeline of the home.")
+    @click.option("--backend", metavar="URL", help="The database, instead of the one that the settings name.")
+    @functools.wraps(command)
+    def wrapped(home: Path | None, pipeline: str | None, backend: str | None, **others: Any) -> Any:
+        return command(where=Where(str(home) if home else None, pipeline, backend), **others)
+
+    return wrapped  # type: ignore[return-value]
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """Which records are meant. `query` makes the question of it."""
+
+    kinds: tuple[str, ...] = ()
+    where: Mapping[str, list[str]] = {}
+    last: str | None = None
+    start: float | str | None = None
+    end: float | str | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a time range was asked for."""
+        return not (self.last is None and self.start is None and self.end is None)
+
+    def query(self, names: tuple[str, ...], **more: Any) -> Query:
+        given = {"last": self.last, "start": self.start, "end": self.end, "kinds": self.kinds, **more}
+        return Query(names or "*", where=self.where, **given)
+
+
+def filter_options(command: F) -> F:
+    """The command gets `filters: Filters`."""
+
+    @click.option(
+        "--kind", multiple=True, metavar="KIND", help="Only this kind: counter, gauge, timing, event, or your own."
+    )
+    @click.option("--where", "tags", multiple=True, metavar="TAG=VALUE", help="Only with this tag; again for more.")
+    @click.option("--last", metavar="SPAN", help="Only this recent: 90s, 5m, 24h, 7d.")
+    @click.option("--start", metavar="TIME", help="Only from this time on: ISO 8601 (UTC), or epoch seconds.")
+    @click.option("--end", metavar="TIME", help="Only before this time.")
+    @functools.wraps(command)
+    def wrapped(
+        kind: tuple[str, ...],
+        tags: tuple[str, ...],
+        last: str | None,
+        start: str | None,
+        end: str | None,
+        **others: Any,
+    ) -> Any:
+        where: dict[str, list[str]] = {}
+        for tag, value in tag_pairs(tags).items():
+            where[tag] = value
+        return command(filters=Filters(kind, where, last, _moment(start), _moment(end)), **others)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def tag_pairs(texts: tuple[str, ...], option: str = "--where") -> dict[str, list[str]]:
+    """`("plan=pro", "plan=free")` → `{"plan": ["pro", "free"]}`. Raises `click.UsageError` for what has no `=`."""
+    pairs: dict[str, list[str]] = {}
+    for text in texts:
+        tag, equals, value = text.partition("=")
+        if not equals or not tag:
+            raise click.UsageError(f"{option}: {text!r} must be TAG=VALUE, such as plan=pro")
+        pairs.setdefault(tag, []).append(value)
+    return pairs
+
+
+def _moment(text: str | None) -> float | str | None:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text

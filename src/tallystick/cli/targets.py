@@ -1,0 +1,134 @@
+"""Which pipelines there are, and which backend belongs to each.
+
+A pipeline's target is, in this order:
+1. `--backend`, for the pipeline that `Metrics(URL)` would record into (or the one that `--pipeline` names);
+2. the settings' backend, for the settings' own pipeline, when one is set;
+3. the URL in its `pipeline.json`, as the application that records into it has left it. Not when the application was given
+   a backend object, nor when a password stood in the URL: that is written nowhere;
+4. the SQLite file in its folder, when the settings' own pipeline says nothing else.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tallystick.backends.base import Backend
+from tallystick.backends.sqlite import SqliteBackend
+from tallystick.cli.options import Where
+from tallystick.errors import SettingsError, TallystickError
+from tallystick.masking import MASK, mask_url
+from tallystick.plugins import backend_from_url
+from tallystick.recorder.route import pipeline_of
+from tallystick.settings import Settings, load_settings
+from tallystick.spool.folder import Folder, pipelines
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a pipeline's records go. `unknown` says why it cannot be told from here, else it is empty."""
+
+    folder: Folder
+    url: str | None
+    address: str
+    unknown: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def backend(self) -> Backend:
+        """A new backend, not yet opened. Raises `SettingsError` when the target is unknown."""
+        if self.unknown:
+            raise SettingsError(f"pipeline {self.name}: {self.unknown}")
+        if self.url is None:
+            return SqliteBackend(self.folder.database)
+        found: Backend = backend_from_url(self.url)
+        return found
+
+
+def targets(where: Where) -> list[Target]:
+    """Of every pipeline in the home, or of the one that was named. Raises `SettingsError` when that one is not there."""
+    own = load_settings(home=where.home)
+    found = pipelines(own.home)
+    if where.pipeline is not None:
+        folder = Folder(own.home, where.pipeline)
+        if folder.name not in {one.name for one in found}:
+            raise SettingsError(f"pipeline: there is no {where.pipeline!r} in {own.home}{_choice(found)}")
+        found = [folder]
+    chosen = chosen_pipeline(where, own)
+    return [target_of(folder, own, where.backend if folder.name == chosen else None) for folder in found]
+
+
+def chosen_pipeline(where: Where, own: Settings) -> str:
+    """The pipeline that `Metrics(…)` would record into when given the same."""
+    if where.pipeline is not None:
+        return where.pipeline
+    if where.backend is not None and own.source("pipeline") == "default":
+        return pipeline_of(backend_from_url(where.backend))
+    return own.pipeline
+
+
+def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target:
+    """The target of one pipeline; `given` is `--backend` when it is meant for this one."""
+    url = given or (own.backend if folder.name == own.pipeline else None)
+    if url is not None:
+        return Target(folder, url, _address(url))
+    about = folder.description()
+    address = about.get("backend")
+    if not isinstance(address, str) or not address:
+        if folder.name == own.pipeline or folder.database.exists():
+            return Target(folder, None, f"sqlite:///{folder.database}")
+        return Target(folder, None, "unknown", f"{folder.about} does not say where the records go; give --backend URL")
+    if own.backend is not None and _address(own.backend) == address:
+        return Target(folder, own.backend, address)
+    if about.get("by") != "url":
+        return Target(folder, None, address, "its application delivers to a backend object of its own")
+    if MASK in address:
+        remedy = "set TALLYSTICK_BACKEND, or give --backend URL"
+        return Target(folder, None, address, f"the password of {address} is written nowhere; {remedy}")
+    if address == f"sqlite:///{folder.database}":
+        return Target(folder, None, address)
+    return Target(folder, address, address)
+
+
+def _address(url: str) -> str:
+    try:
+        return str(backend_from_url(url).address)
+    except TallystickError:
+        return mask_url(url)
+
+
+def asked_target(where: Where) -> Target:
+    """The pipeline that a question is for: the chosen one; without one, the only one there is.
+
+    Raises `SettingsError` when it cannot be told.
+    """
+    own = load_settings(home=where.home)
+    chosen = chosen_pipeline(where, own)
+    found = pipelines(own.home)
+    names = {one.name for one in found}
+    if where.backend is not None or chosen in names:
+        return target_of(Folder(own.home, chosen), own, where.backend)
+    if where.pipeline is not None:
+        raise SettingsError(f"pipeline: there is no {where.pipeline!r} in {own.home}{_choice(found)}")
+    if len(found) > 1 and own.backend is None:
+        raise SettingsError(f"there are several pipelines in {own.home}; name one with --pipeline{_choice(found)}")
+    if found and own.backend is None:
+        return target_of(found[0], own)
+    return target_of(Folder(own.home, chosen), own)
+
+
+def _choice(found: list[Folder]) -> str:
+    return f" (there are: {', '.join(folder.name for folder in found)})" if found else " (it has no pipeline yet)"
+
+
+class NothingYet(TallystickError):
+    """The database was not made yet, so nothing was delivered to it."""
+
+
+def open_to_read(target: Target) -> Backend:
+    """The target's backend, open. Raises `NothingYet` rather than to make a database file by asking."""
+    backend = target.backend()
+    if isinstance(backend, SqliteBackend) and not backend.path.exists():
+        raise NothingYet(f"nothing was delivered to {target.address} yet; `tallystick status` says what is on its way")
+    backend.open()
+    return backend
