@@ -21,8 +21,8 @@ Said in any of these places; the first that has a setting wins. `tallystick conf
 5. the default
 
 A name that is no setting is an error that says which one may be meant; only unknown `TALLYSTICK_*` variables are not,
-since other programs may use the prefix (`tallystick doctor` lists them). A relative `home` starts from the folder of the
-file that says it, and from the working directory elsewhere.
+since other programs may use the prefix (`tallystick doctor` lists them). A relative `home` starts from the folder of
+the file that says it, and from the working directory elsewhere.
 
 ```toml
 backend = "sqlite:////var/lib/shop/metrics.db"
