@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import click
 
-from tallystick.errors import MissingExtra, QueryError, RecordError, SettingsError, TallystickError
+from tallystick.errors import QueryError, RecordError, SettingsError, TallystickError
 from tallystick.version import __version__
 
 COMMANDS: Final = {
@@ -54,14 +54,16 @@ _MODULES: Final = {name: where[0] for commands in COMMANDS.values() for name, wh
 
 
 class Failure(click.ClickException):
-    """One line for people and an exit code."""
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    """One line for people; exit code 1."""
 
     def show(self, file: Any = None) -> None:
         click.echo(f"tallystick: {self.message}", file=file or sys.stderr)
+
+
+class AskedWrong(Failure):
+    """The command line, a setting or a question is wrong."""
+
+    exit_code = 2
 
 
 class Commands(click.Group):
@@ -86,18 +88,14 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except TallystickError as error:
-            raise Failure(_one_line(error), _exit_code(error)) from error
+            failure = AskedWrong if isinstance(error, SettingsError | QueryError | RecordError) else Failure
+            raise failure(_one_line(error)) from error
         except BrokenPipeError:  # `| head` has seen enough
             with contextlib.suppress(OSError):
                 sys.stdout.close()
             raise SystemExit(0) from None
         except OSError as error:
             raise Failure(_one_line(error)) from error
-
-
-def _exit_code(error: TallystickError) -> int:
-    asked_wrong = isinstance(error, SettingsError | QueryError | RecordError) and not isinstance(error, MissingExtra)
-    return 2 if asked_wrong else 1
 
 
 def _one_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """What is known of a pipeline's health, and what of it is a finding: for `status`, `status --check` and `doctor`.
 
-A pipeline has stopped moving when its oldest pending record is older than `max_age_seconds` and nothing was delivered for
-as long. That a record was delivered is known from the heartbeat of the agent that works now, or worked last.
+A pipeline has stopped moving when its oldest pending record is older than `max_age_seconds` and nothing was delivered
+for as long. When a record was delivered last is known from the heartbeat of the agent that works now, or worked last.
 """
 
 from __future__ import annotations
@@ -66,10 +66,8 @@ class Health(msgspec.Struct, frozen=True):
         """What `status --check` complains of."""
         found = [stuck] if (stuck := self.stuck(max_age_seconds)) else []
         if wrong := self.books.imbalance():
-            names = ", ".join(
-                f"{name or 'damaged lines'} {difference:+,}" for name, difference in list(wrong.items())[:5]
-            )
-            found.append(f"the books do not balance ({names}): {self.books.line()}")
+            names = [f"{name or 'damaged lines'} {difference:+,}" for name, difference in wrong.items()]
+            found.append(f"the books do not balance ({', '.join(names[:5])}): {self.books.line()}")
         return found + [f"unreadable here: {reason}" for reason in self.books.unreadable]
 
     def act(self) -> str:
@@ -77,10 +75,9 @@ class Health(msgspec.Struct, frozen=True):
         if self.beat is not None and self.beat.action_needed:
             return self.beat.last_error
         if self.pending and not self.delivering:
-            unknown = self.target.unknown
-            return (
-                f"start its application again: {unknown}" if unknown else "run `tallystick agent`, or its application"
-            )
+            if self.target.unknown:
+                return f"start its application again: {self.target.unknown}"
+            return "run `tallystick agent`, or its application"
         return ""
 
 

@@ -30,7 +30,7 @@ class Where(msgspec.Struct, frozen=True):
         return load_settings(home=self.home, pipeline=self.pipeline, backend=self.backend)
 
 
-def _pipeline_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _pipeline_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     home = load_settings(home=ctx.params.get("home")).home
     return [CompletionItem(folder.name) for folder in pipelines(home) if folder.name.startswith(incomplete)]
 
@@ -74,9 +74,7 @@ class Filters(msgspec.Struct, frozen=True):
 def filter_options(command: F) -> F:
     """The command gets `filters: Filters`."""
 
-    @click.option(
-        "--kind", multiple=True, metavar="KIND", help="Only this kind: counter, gauge, timing, event, or your own."
-    )
+    @click.option("--kind", multiple=True, metavar="KIND", help="Only of this kind; again for more.")
     @click.option("--where", "tags", multiple=True, metavar="TAG=VALUE", help="Only with this tag; again for more.")
     @click.option("--last", metavar="SPAN", help="Only this recent: 90s, 5m, 24h, 7d.")
     @click.option("--start", metavar="TIME", help="Only from this time on: ISO 8601 (UTC), or epoch seconds.")
@@ -90,10 +88,8 @@ def filter_options(command: F) -> F:
         end: str | None,
         **others: Any,
     ) -> Any:
-        where: dict[str, list[str]] = {}
-        for tag, value in tag_pairs(tags).items():
-            where[tag] = value
-        return command(filters=Filters(kind, where, last, _moment(start), _moment(end)), **others)
+        filters = Filters(kind, tag_pairs(tags), last, _moment(start), _moment(end))
+        return command(filters=filters, **others)
 
     return wrapped  # type: ignore[return-value]
 

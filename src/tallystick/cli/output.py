@@ -71,6 +71,5 @@ def note(text: str) -> None:
 
 def fact(label: str, text: str, *, bad: bool = False) -> None:
     """A line of a report: a label and what is said of it."""
-    click.echo(
-        f"  {click.style(f'{label:<10}', dim=True)} {click.style(clean(text), fg='red') if bad else clean(text)}"
-    )
+    said = click.style(clean(text), fg="red") if bad else clean(text)
+    click.echo(f"  {click.style(f'{label:<9}', dim=True)} {said}")

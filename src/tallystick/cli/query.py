@@ -41,8 +41,8 @@ def query(
 ) -> None:
     """Ask what was recorded under NAME: a metric's name, or a pattern with * and ?. Without a name, all.
 
-    Without --aggregate each metric shows what suits its kind, and its shape over time, of the last 24 hours. With it, one
-    number for each series (of all time, unless a range is given), or with --bucket one for each step.
+    Without --aggregate each metric shows what suits its kind and its shape over time, of the last 24 hours.
+    With it, one number for each series (of all time, unless a range is given), or with --bucket one for each step.
     """
     target = asked_target(where)
     try:

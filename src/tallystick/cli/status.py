@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,7 +15,7 @@ from tallystick.cli.targets import targets
 from tallystick.cli.text import clean, number, size, span
 from tallystick.queries import seconds_of
 
-TOP: int = 5
+TOP: Final = 5
 
 
 @click.command()
@@ -28,8 +28,9 @@ def status(where: Where, check: bool, max_age: str, as_json: bool) -> None:
 
     The books of a pipeline say what became of every record: accepted = delivered + pending + dead + dropped.
 
-    --check exits with 1 when a pipeline does not move although its spool is not empty (its oldest record waits longer than
-    --max-age, and nothing was delivered for as long), when books do not balance, or when a spool file is unreadable here.
+    --check exits with 1 when a pipeline does not move although its spool is not empty (its oldest record waits
+    longer than --max-age, and nothing was delivered for as long), when books do not balance, or when a spool file
+    cannot be read by this version.
     """
     max_age_seconds = seconds_of(max_age, "--max-age")
     home = where.settings().home
@@ -68,7 +69,7 @@ def _show(one: Health, findings: list[str]) -> None:
         fact("dropped", f"{reason}: {_top(names)}")
     for reason, names in books.refused.items():
         fact("refused", f"{reason}: {_top(names)}")
-    fact("spool", f"{number(books.segments)} segments, {size(books.size_bytes)}")
+    fact("spool", f"{number(books.segments)} segment{'s' * (books.segments != 1)}, {size(books.size_bytes)}")
     if beat is not None and beat.last_delivered:
         fact("last", f"delivered {span(max(0.0, time.time() - beat.last_delivered))} ago")
     if beat is not None and beat.last_error:

@@ -3,8 +3,8 @@
 A pipeline's target is, in this order:
 1. `--backend`, for the pipeline that `Metrics(URL)` would record into (or the one that `--pipeline` names);
 2. the settings' backend, for the settings' own pipeline, when one is set;
-3. the URL in its `pipeline.json`, as the application that records into it has left it. Not when the application was given
-   a backend object, nor when a password stood in the URL: that is written nowhere;
+3. the URL in its `pipeline.json`, as the application that records into it has left it. Not when the application was
+   given a backend object, nor when a password stood in the URL: that is written nowhere;
 4. the SQLite file in its folder, when the settings' own pipeline says nothing else.
 """
 
@@ -46,7 +46,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def targets(where: Where) -> list[Target]:
-    """Of every pipeline in the home, or of the one that was named. Raises `SettingsError` when that one is not there."""
+    """Of every pipeline in the home, or of the one that was named. Raises `SettingsError` when that is not there."""
     own = load_settings(home=where.home)
     found = pipelines(own.home)
     if where.pipeline is not None:
