@@ -150,12 +150,14 @@ class SqliteBackend:
             check_same_thread=False,  # one thread at a time, not always the same
         )
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -16000")  # 16 MB at most: the pages that many series write to
         return connection
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
         with self._translated(), closing(self._connect("rw")) as connection:
             connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA cache_size = -64000")  # a sort of up to 64 MB stays in memory
             yield connection
 
     @contextmanager
