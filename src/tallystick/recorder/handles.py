@@ -5,9 +5,8 @@ from __future__ import annotations
 from time import time_ns
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from tallystick.codec import MAX_INTEGER, encode
+from tallystick.recorder.recorder import ONE, Parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,27 +19,27 @@ if TYPE_CHECKING:
 class Counter:
     """`metrics.counter("user.signup", tags={"plan": "pro"})`, then `.inc()` as often as you like. Thread-safe."""
 
-    __slots__ = ("_head", "_one", "_slow", "_spool", "_tail")
+    __slots__ = ("_one", "_slow", "_some", "_spool")
 
     def __init__(
         self,
         spool: Spool | Inline,
         slow: Callable[[int | float], None],
-        parts: tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw] | None,
+        parts: Parts | None,
     ) -> None:
         self._spool = spool
         self._slow = slow
         if parts is not None:
-            self._one, self._head, self._tail = parts
+            self._one, self._some = parts
 
     def inc(self, value: float = 1) -> None:
         """Count `value` more. Never raises (unless strict)."""
         try:
-            if value == 1:
-                self._spool.write(encode((time_ns(), self._one)) + b"\n")
+            if value is ONE:
+                self._spool.write(self._one % time_ns())
                 return
             if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
-                self._spool.write(encode((time_ns(), self._head, value, self._tail)) + b"\n")
+                self._spool.write(self._some % (time_ns(), encode(value)))
                 return
         except Exception:  # no room in the segment, or not encoded ahead: the long way knows what to do
             pass

@@ -21,7 +21,7 @@ from tallystick.queries import Query, Series
 from tallystick.recorder.exit import closed, opened
 from tallystick.recorder.filters import Filter
 from tallystick.recorder.handles import Counter, Timer
-from tallystick.recorder.recorder import Recorder, Shared, Tags
+from tallystick.recorder.recorder import ONE, Recorder, Shared, Tags
 from tallystick.recorder.route import make_route
 from tallystick.recorder.timed import Timed
 from tallystick.records import COUNTER, EVENT, GAUGE, TIMING, Record, Value
@@ -103,13 +103,13 @@ class Metrics:
         """
         try:
             if timestamp is None and metadata is None and unit is None and sample_rate is None:
-                same, one, head, tail = self._counters[name][encode(tags)]
+                same, one, some = self._counters[name][encode(tags)]
                 if same == tags:
-                    if value == 1:
-                        self._spool.write(encode((time_ns(), one)) + b"\n")
+                    if value is ONE:
+                        self._spool.write(one % time_ns())
                         return
                     if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
-                        self._spool.write(encode((time_ns(), head, value, tail)) + b"\n")
+                        self._spool.write(some % (time_ns(), encode(value)))
                         return
         except Exception:  # not seen before, or no room in the segment, or not to be encoded: the long way
             pass

@@ -4,7 +4,8 @@ Invariants
 - The long way, `record`, never raises (unless `strict`, and then only `RecordError`): what is wrong is counted and
   logged.
 - An entry of the short way was made by the long way, so it passed all checks and every filter. It is used only when the
-  tags given are equal to the tags it was made from, and only for plain finite numbers.
+  tags given are equal to the tags it was made from, and only for plain finite numbers; its line stays below the limit
+  with any of them.
 - A filter may look at anything, so with filters there is no short way.
 """
 
@@ -15,8 +16,6 @@ import threading
 from collections.abc import Iterable, Mapping
 from time import time_ns
 from typing import Any, Final, TypeAlias
-
-from msgspec import Raw
 
 from tallystick.codec import MAX_INTEGER, Extra, encode, encode_line, plain
 from tallystick.errors import RecordError
@@ -34,9 +33,15 @@ Tags: TypeAlias = Mapping[str, object] | Iterable[str] | None
 CACHED: Final = 4_096
 """So many combinations of kind, name and tags are kept ready; then all are forgotten at once."""
 
-Parts: TypeAlias = tuple[Raw, Raw, Raw]
-"""`kind, name, 1, tags`, then `kind, name`, then `tags`: JSON to be put between brackets."""
-Ready: TypeAlias = dict[str, dict[bytes, tuple[Any, Raw, Raw, Raw]]]
+ONE: Final = 1
+"""The default of a count. It is told by `is`: `== 1` would also be true of `1+0j`, which is refused."""
+
+NUMBER_BYTES: Final = 64
+"""More than a time and a number take in a line."""
+
+Parts: TypeAlias = tuple[bytes, bytes]
+"""Two lines to be filled in: `one % time_ns()` records a 1, `some % (time_ns(), encode(value))` any number."""
+Ready: TypeAlias = dict[str, dict[bytes, tuple[Any, bytes, bytes]]]
 """By name, and by the tags as JSON: the tags as they were given (a copy), and the `Parts`."""
 
 
@@ -95,19 +100,21 @@ class Recorder:
         """The parts for a handle; None when its calls must take the long way. Raises `RecordError`."""
         draft = drafts.make(kind, self._full(name), 1, tags)
         draft.tags = self._merged(draft.tags)
-        return _parts(self.shared.scrub(draft)) if self.shared.short else None
+        draft = self.shared.scrub(draft)
+        self._line(draft)
+        return self._parts(draft) if self.shared.short else None
 
     # --- the short way ---
 
     def write_ready(self, kind: str, name: str, value: object, tags: Tags) -> bool:
         """Write a number under a name and tags seen before; False when the long way must be taken."""
         try:
-            same, _, head, tail = self.ready[kind][name][encode(tags)]
+            same, _, some = self.ready[kind][name][encode(tags)]
             if same == tags and (
                 (type(value) is float and value - value == 0.0)
                 or (type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER)
             ):
-                self.spool.write(encode((time_ns(), head, value, tail)) + b"\n")
+                self.spool.write(some % (time_ns(), encode(value)))
                 return True
         except Exception:  # not seen before, no room in the segment, not to be encoded: the long way finds out
             return False
@@ -162,7 +169,9 @@ class Recorder:
             if passed is not None and self.spool.append(self._line(passed), passed.name):
                 plain_call = timestamp is None and metadata is None and unit is None and id_ is None
                 if shared.short and plain_call and passed.sample_rate == 1.0 and kind in self.ready:
-                    shared.learn(self.ready[passed.kind], name, tags, _parts(passed))
+                    parts = self._parts(passed)
+                    if parts is not None:
+                        shared.learn(self.ready[passed.kind], name, tags, parts)
         except RecordError as error:
             self._refuse(error, name)
         except Exception as error:  # an object whose own code fails when it is looked at, or a filter
@@ -206,8 +215,11 @@ class Recorder:
             raise RecordError("too_large", "value", f"the record takes {len(line)} bytes; record at most {longest}")
         return line
 
-
-def _parts(draft: Draft) -> Parts:
-    head = encode(draft.kind) + b"," + encode(draft.name)
-    tail = encode(draft.tags or {})
-    return Raw(head + b",1" + (b"," + tail if draft.tags else b"")), Raw(head), Raw(tail)
+    def _parts(self, draft: Draft) -> Parts | None:
+        """What the short way needs; None when some number would make the line too long."""
+        head = encode(draft.kind) + b"," + encode(draft.name) + b","
+        tail = b"," + encode(draft.tags) if draft.tags else b""
+        if len(head) + len(tail) + NUMBER_BYTES > self.shared.longest_bytes:
+            return None
+        head, tail = b"[%d," + head.replace(b"%", b"%%"), tail.replace(b"%", b"%%") + b"]\n"
+        return head + b"1" + tail, head + b"%b" + tail

@@ -24,14 +24,17 @@ from tallystick.spool import disk
 
 
 class Segment:
-    """A new segment of `size_bytes` in `folder`, ready to be written to.
+    """A new segment of `size_bytes` at `path`, ready to be written to.
+
+    `warm` brings all its pages into memory now (1 to 3 ms for 4 MiB, without the GIL). Otherwise each page's first line
+    waits for the kernel, which adds about half to the cost of a write.
 
     Raises `OSError` (no room), `SpoolUnsupported` (no `flock` here).
     """
 
     __slots__ = ("_aside", "_fd", "_file", "_map", "end", "header", "path", "write")
 
-    def __init__(self, path: Path, header: Header, size_bytes: int) -> None:
+    def __init__(self, path: Path, header: Header, size_bytes: int, *, warm: bool = False) -> None:
         self.header = header
         self.path = path
         self.end = 0
@@ -41,6 +44,9 @@ class Segment:
         self._fd = os.open(self._aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, disk.FILE_MODE)
         try:
             disk.try_lock(self._fd, self._aside)
+            disk.allocate(self._fd, size_bytes)
+            if warm:
+                self._warm(size_bytes)
             self.write = self._writer(size_bytes)
             self.write(encode_header(header))
             disk.rename(self._aside, path)
@@ -49,8 +55,16 @@ class Segment:
             disk.remove(self._aside)
             raise
 
+    def _warm(self, size_bytes: int) -> None:
+        """Only before anything else touches the file: then the kernel takes large pages, which are cheap to map."""
+        with contextlib.suppress(OSError):  # cold pages are slower and no worse
+            fd = os.open(self._aside, os.O_WRONLY)  # ours appends, wherever it is told to write
+            try:
+                os.pwrite(fd, bytes(size_bytes), 0)
+            finally:
+                os.close(fd)
+
     def _writer(self, size_bytes: int) -> Callable[[bytes], object]:
-        disk.allocate(self._fd, size_bytes)
         try:
             self._map = mmap.mmap(self._fd, size_bytes)
         except (OSError, ValueError):  # a file system without shared mappings: slower, with the same promises

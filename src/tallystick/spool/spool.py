@@ -159,7 +159,7 @@ class Spool:
         segment.write(line)
         segment.sync()
 
-    def _make(self) -> Segment | None:
+    def _make(self, *, warm: bool = False) -> Segment | None:
         """A new segment, or None when the limit or the disk leaves no room for it."""
         if self.folder.size_bytes() + self.segment_bytes > self.limit_bytes:
             self._full_reason = "spool_limit"
@@ -175,7 +175,7 @@ class Spool:
             tags=tags,
         )
         try:
-            return Segment(self.folder.segment(header.segment), header, self.segment_bytes)
+            return Segment(self.folder.segment(header.segment), header, self.segment_bytes, warm=warm)
         except SpoolError:
             raise
         except OSError:  # no room, or the folder was taken away: what is recorded meanwhile is counted
@@ -201,7 +201,7 @@ class Spool:
                     make_room(self.folder, 2 * self.segment_bytes, self.limit_bytes)
             with self._lock:
                 if self._next is None and not self._closed:
-                    self._next = self._make()
+                    self._next = self._make(warm=True)
 
     def _seal_old(self) -> None:
         with self._lock:
