@@ -76,8 +76,8 @@ class _Format(msgspec.Struct):
     tallystick: int
 
 
-_UNREADABLE: Final = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
-"""What decoding raises on damaged bytes; msgspec's errors are `ValueError`s."""
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, LookupError, OverflowError, RecursionError)
+"""What decoding raises on damaged bytes."""
 
 _header = msgspec.json.Decoder(Header)
 _format = msgspec.json.Decoder(_Format)

@@ -36,7 +36,7 @@ def coerce(name: str, type_: Any, must: str, found: Found) -> Any:
             return _folder(found)
         value = msgspec.convert(_plain(name, type_, found), type_, strict=not found.text)
         _check_texts(value)
-    except (ValueError, LookupError):  # msgspec's error is a ValueError
+    except (msgspec.MsgspecError, ValueError, LookupError):
         shown = mask_url(found.value if isinstance(found.value, str) else repr(found.value))
         raise SettingsError(f"{name}: {shown[:200]!r} ({found.place}) must be {must}") from None
     return tuple(dict.fromkeys(key.strip().lower() for key in value)) if name == "scrub" else value
