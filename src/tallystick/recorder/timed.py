@@ -42,7 +42,7 @@ class Timed:
         self._started = perf_counter()
         return self
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._record(self._name or "", perf_counter() - self._started, self._tags, self._use_ms)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
