@@ -7,6 +7,7 @@ is our own (same start time) or gone, every process of that session is ours. Whe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ NOBODY = 65534
 class Process:
     pid: int
     started: int  # clock ticks since the boot
+    parent: int
     session: int
     zombie: bool
 
@@ -34,7 +36,12 @@ def process(pid: int) -> Process | None:
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()  # the command's name, in parentheses, may hold anything
-    return Process(pid, started=int(fields[19]), session=int(fields[3]), zombie=fields[0] == "Z")
+    return Process(pid, int(fields[19]), parent=int(fields[1]), session=int(fields[3]), zombie=fields[0] == "Z")
+
+
+def processes() -> list[Process]:
+    found = [process(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [one for one in found if one and not one.zombie]
 
 
 def boot() -> str:
@@ -67,11 +74,19 @@ class Session:
             return []
         if known["boot"] != boot():
             return []
-        found = [process(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        ours = [one for one in found if one and one.session == known["pid"]]
-        if any(one.pid == known["pid"] and one.started != known["started"] for one in ours):
+        leader = process(known["pid"])
+        if leader and leader.started != known["started"]:
             return []
-        return sorted((one for one in ours if not one.zombie), key=lambda one: (one.started, one.pid))
+        ours = [one for one in processes() if one.session == known["pid"]]
+        return sorted(ours, key=lambda one: (one.started, one.pid))
+
+    def family(self) -> list[Process]:
+        """The members and whatever they started, also in sessions of their own (as PostgreSQL does)."""
+        family = self.members()
+        everyone = processes()
+        for one in family:  # which grows meanwhile
+            family += [child for child in everyone if child.parent == one.pid and child not in family]
+        return family
 
     def stop(self, signal_number: int, timeout_seconds: float) -> None:
         """Ask the oldest process, which ends its children; kill whatever is left after the timeout."""
@@ -83,14 +98,20 @@ class Session:
         self.kill()
 
     def kill(self) -> None:
-        while members := self.members():
-            for one in members:
-                try:
+        """kill -9 of the whole family; returns when the last of them is gone."""
+        family: set[Process] = set()
+        while left := self.living(family := family.union(self.family())):
+            for one in left:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(one.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
             time.sleep(0.02)
         self.path.unlink(missing_ok=True)
+
+    @staticmethod
+    def living(family: set[Process]) -> list[Process]:
+        """Those that still run; orphans get other parents."""
+        now = {(one.pid, one.started) for one in processes()}
+        return [one for one in family if (one.pid, one.started) in now]
 
 
 def without_root() -> list[str]:
