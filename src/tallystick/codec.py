@@ -16,6 +16,7 @@ Invariants
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import accumulate
@@ -76,7 +77,7 @@ class _Format(msgspec.Struct):
     tallystick: int
 
 
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, LookupError, OverflowError, RecursionError)
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, LookupError, OverflowError, RecursionError)
 """What decoding raises on damaged bytes."""
 
 _header = msgspec.json.Decoder(Header)
@@ -84,6 +85,19 @@ _format = msgspec.json.Decoder(_Format)
 _lines = msgspec.json.Decoder(Line)
 _extra = msgspec.json.Decoder(Extra)
 _tags = msgspec.json.Decoder(dict[str, str] | list[str])
+
+
+def with_checksum(data: bytes) -> bytes:
+    """The line with a second one: its checksum. For small files that are believed only when they are whole."""
+    return b"%b\n%d\n" % (data, zlib.crc32(data))
+
+
+def without_checksum(data: bytes) -> bytes:
+    """The inverse of `with_checksum`. Raises `ValueError` for what did not come from there."""
+    line, _, checksum = data.partition(b"\n")
+    if int(checksum) != zlib.crc32(line):
+        raise ValueError("the checksum does not fit")
+    return line
 
 
 def encode_header(header: Header) -> bytes:
@@ -99,7 +113,7 @@ def decode_header(line: bytes) -> Header:
                 f"a segment has format {number}, this version reads up to {FORMAT}; upgrade tallystick: {line[:80]!r}"
             )
         return _header.decode(line)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DamagedHeader(f"no spool header: {line[:80]!r} ({error})") from None
 
 
@@ -117,7 +131,7 @@ def decode_lines(raw: bytes, start: int) -> tuple[list[Line], list[int], list[Da
     if raw.count(b"]\n[") == len(pieces) - 1:
         try:
             lines = _lines.decode_lines(raw)
-        except _UNREADABLE:
+        except UNREADABLE:
             lines = []
         if len(lines) == len(pieces):
             return lines, offsets, []
@@ -130,7 +144,7 @@ def _decode_one_by_one(pieces: list[bytes], offsets: list[int]) -> tuple[list[Li
         try:
             lines.append(_lines.decode(piece))
             places.append(offset)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             damaged.append(Damage(offset, piece, f"damaged line: {error}"))
     return lines, places, damaged
 
@@ -149,7 +163,7 @@ class Reader:
         for line, offset in zip(lines, offsets, strict=True):
             try:
                 records.append(self.record(line, offset))
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 place = offset - start
                 damaged.append(Damage(offset, raw[place : raw.index(b"\n", place)], f"damaged line: {error}"))
         missing = tuple(sorted(damage.offset for damage in damaged))

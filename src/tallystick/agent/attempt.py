@@ -7,6 +7,7 @@ Invariants
 - A range that was being written at a crash is delivered record by record from then on: the next crash has a single
   culprit.
 - A single record at which three crashes happened is not tried again: it goes to the dead letters (quarantine).
+- A note that is not whole accuses nobody.
 - A stop on purpose wipes the file: stopping is no crash. (A process that is killed from outside three times, each
   time while the same record was on its way, quarantines that record; it can be retried from the dead letters.)
 """
@@ -19,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from tallystick.codec import UNREADABLE, with_checksum, without_checksum
 from tallystick.records import Batch
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
@@ -41,14 +43,14 @@ class Attempt:
     def __init__(self, folder: Folder) -> None:
         self._fd = os.open(folder.attempt, os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
         self.suspect: _Place | None = None
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-            found = msgspec.json.decode(os.pread(self._fd, _SIZE_BYTES, 0).rstrip(b"\0 "), type=_Place)
+        with contextlib.suppress(*UNREADABLE):
+            found = msgspec.json.decode(without_checksum(os.pread(self._fd, _SIZE_BYTES, 0)), type=_Place)
             self.suspect = msgspec.structs.replace(found, crashes=found.crashes + 1)
 
     def begin(self, batch: Batch) -> None:
         suspect = self.suspect
         crashes = suspect.crashes if suspect is not None and self._touches(batch, suspect) else 0
-        self._note(msgspec.json.encode(_Place(batch.segment, batch.start, batch.end, crashes)))
+        self._note(with_checksum(msgspec.json.encode(_Place(batch.segment, batch.start, batch.end, crashes))))
 
     def end(self) -> None:
         self._note(b"")

@@ -72,7 +72,7 @@ class Report:
         if at_once or now - self._written >= WRITE_SECONDS:
             self._written = self.heartbeat.beat = now
             with contextlib.suppress(OSError):
-                disk.replace_file(self._folder.agent, msgspec.json.encode(self.heartbeat), durable=False)
+                disk.replace_file(self._folder.agent, msgspec.json.encode(self.heartbeat))
 
 
 def read(folder: Folder) -> Heartbeat | None:

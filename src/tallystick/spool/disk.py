@@ -4,7 +4,8 @@ Everything that must be durable goes through these functions, so that a test can
 loses and reorders what was not synced.
 
 Invariants
-- A file replaced by `replace_file` is, after any crash, the old one or the new one, whole.
+- A file replaced by `replace_file` is, after the death of any process, the old one or the new one, whole. With `whole`
+  that holds after a power failure, too, and with `durable` it is the new one then.
 - A lock is a `flock`: it ends with its last descriptor, so a dead process holds none. Descriptors of locks are closed
   in a forked child, or the child would keep its dead parent's lock alive.
 """
@@ -32,9 +33,13 @@ FOLDER_MODE: Final = 0o770
 
 
 def make_folder(path: Path) -> None:
-    """Creates the folder and its parents. Raises `SpoolError` with the remedy when it cannot be used."""
+    """Creates the folder and its parents, durably. Raises `SpoolError` with the remedy when it cannot be used."""
     try:
-        path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            sync_folder(folder.parent)
+        path.mkdir(exist_ok=True)  # raises when it is no folder
         usable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
     except OSError as error:
         raise SpoolError(
@@ -90,18 +95,18 @@ def sync_folder(path: Path) -> None:
     """Make renames, creations and removals in this folder durable."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
 
 
-def replace_file(path: Path, data: bytes, *, durable: bool) -> None:
-    """The file has this content, whole or not at all; with `durable`, also after a power failure."""
+def replace_file(path: Path, data: bytes, *, whole: bool = False, durable: bool = False) -> None:
+    """The file has this content, whole or not at all; what holds after a power failure is said above."""
     aside = path.with_name(f"{path.name}.new")
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
     try:
         write_all(fd, data)
-        if durable:
+        if whole or durable:
             sync(fd)
     finally:
         os.close(fd)

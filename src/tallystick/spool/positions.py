@@ -2,8 +2,8 @@
 
 Invariants
 - Positions are a hint, never the truth: the truth is the segments, and in the backend the ledger. A missing, stale or
-  garbled file costs at most a repeated delivery. Loading never fails for what the file holds, except when a newer
-  version wrote it.
+  garbled file costs at most a repeated delivery; a checksum tells a garbled one, whose positions might skip records.
+  Loading never fails for what the file holds, except when a newer version wrote it.
 - Positions and counts change together and are saved together, in one replaced file. So after a crash both tell of the
   same moment, and what is delivered again is counted again with it: every record is counted once.
 - `accepted` is counted when a line is read from a segment, `delivered` when the backend's verdict is in, `dropped` when
@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from tallystick.codec import UNREADABLE, with_checksum, without_checksum
 from tallystick.errors import SpoolTooNew
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
@@ -28,8 +29,13 @@ NAMES: Final = 5_000
 """So many metric names are counted one by one; further ones are counted together under `"*"`."""
 
 
-class _File(msgspec.Struct):
+class _Format(msgspec.Struct):
+    """What a later format says, too, behind the same checksum."""
+
     tallystick: int
+
+
+class _File(_Format):
     since: float
     at: dict[str, int] = {}
     accepted: dict[str, int] = {}
@@ -60,14 +66,17 @@ class Positions:
 
     def _load(self) -> None:
         try:
-            data = self.folder.positions.read_bytes()
+            data = without_checksum(self.folder.positions.read_bytes())
+            number = msgspec.json.decode(data, type=_Format).tallystick
+            if number > FORMAT:
+                raise SpoolTooNew(
+                    f"{self.folder.positions} has format {number}, known is up to {FORMAT}; upgrade tallystick"
+                )
             file = msgspec.json.decode(data, type=_File)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        except SpoolTooNew:
+            raise
+        except (OSError, *UNREADABLE):
             return
-        if file.tallystick > FORMAT:
-            raise SpoolTooNew(
-                f"{self.folder.positions} has format {file.tallystick}, known is up to {FORMAT}; upgrade tallystick"
-            )
         self.fresh = False
         self.since = file.since
         self.at = file.at
@@ -78,7 +87,10 @@ class Positions:
         self.merged = set(file.merged)
 
     def save(self, *, durable: bool) -> None:
-        """Write it down, whole or not at all. Raises `OSError` when the disk takes nothing."""
+        """Write it down, whole or not at all; with `durable` no power failure brings the old one back.
+
+        Raises `OSError` when the disk takes nothing.
+        """
         file = _File(
             FORMAT,
             self.since,
@@ -89,13 +101,13 @@ class Positions:
             dict(self.refused),
             sorted(self.merged),
         )
-        data = msgspec.json.encode(file)
+        data = with_checksum(msgspec.json.encode(file))
         try:
-            disk.replace_file(self.folder.positions, data, durable=durable)
+            disk.replace_file(self.folder.positions, data, whole=True, durable=durable)
         except OSError as error:
             if not self.folder.free_reserve(error):
                 raise
-            disk.replace_file(self.folder.positions, data, durable=durable)
+            disk.replace_file(self.folder.positions, data, whole=True, durable=durable)
         self.changed = False
 
     # --- counting ---
