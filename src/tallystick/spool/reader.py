@@ -7,6 +7,7 @@ Invariants
 - A segment may be removed only while its lock is held (`own`): then no writer is alive, and nobody else is reading it
   in order to deliver or to drop it.
 - A position that does not follow a newline is no position: reading starts at the first record again.
+- A segment's identity is its file's name: a damaged header cannot give its records the ids of others.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tallystick.records import Header
 from tallystick.spool import disk
 
 LONGEST_LINE_BYTES: Final = 2 << 20
+_HEADER_BYTES: Final = 1 << 12
 _TAIL_BYTES: Final = 1 << 16
 
 
@@ -43,18 +45,20 @@ class SegmentReader:
         return self.path.stem
 
     def _read_header(self, position: int) -> None:
-        line, newline, _ = self._pread(0, LONGEST_LINE_BYTES).partition(b"\n")
-        self.first = len(line) + 1
+        line, newline, _ = self._pread(0, _HEADER_BYTES).partition(b"\n")
+        if not newline:
+            line, newline, _ = self._pread(0, LONGEST_LINE_BYTES).partition(b"\n")
+        self.first = len(line) + 1 if newline else 0
         try:
             header = decode_header(line)
+            if header.segment != self.segment:
+                raise DamagedHeader(f"the header of another segment, {header.segment}")
         except DamagedHeader as error:
             header = Header(tallystick=FORMAT, segment=self.segment)
-            if not newline:
-                self.first = 0
-            elif position <= self.first:
+            if position <= self.first and (line := line.rstrip(b"\0")):
                 self.damaged.append(Damage(0, line, str(error)))
         self.codec = Reader(header)
-        resume = position > self.first and self._pread(position - 1, 1) == b"\n"
+        resume = self.first < position <= os.fstat(self._fd).st_size and self._pread(position - 1, 1) == b"\n"
         self.position = position if resume else self.first
 
     def _pread(self, at: int, size: int) -> bytes:

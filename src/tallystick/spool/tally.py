@@ -9,6 +9,7 @@ accepted). When the slots run out, what comes further is counted under the reaso
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -19,11 +20,14 @@ from typing import Final
 
 import msgspec
 
+from tallystick.codec import UNREADABLE
 from tallystick.spool import disk
 
 SLOT_BYTES: Final = 512
 SLOTS: Final = 128
 NAME_CHARACTERS: Final = 64
+MOST: Final = 1 << 48
+"""No count is larger: a slot that says so is damaged."""
 _COUNT: Final = struct.Struct("<q")
 _LABEL_AT: Final = _COUNT.size
 
@@ -108,8 +112,9 @@ def read(path: Path) -> Counter[Label]:
     for at in range(0, len(data) - SLOT_BYTES + 1, SLOT_BYTES):
         text = data[at + _LABEL_AT : at + SLOT_BYTES].rstrip(b"\0")
         if text:
-            try:
-                found[_labels.decode(text)] += _COUNT.unpack_from(data, at)[0]
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue
+            count = _COUNT.unpack_from(data, at)[0]
+            with contextlib.suppress(*UNREADABLE):
+                label = _labels.decode(text)
+                if 0 <= count <= MOST:
+                    found[label] += count
     return found
