@@ -15,7 +15,6 @@ from collections import Counter
 
 import msgspec
 
-from tallystick.errors import SpoolTooNew
 from tallystick.spool import tally
 from tallystick.spool.dead import DeadLetters
 from tallystick.spool.folder import Folder
@@ -88,16 +87,18 @@ def _account(folder: Folder) -> Account:
     dropped, refused = positions.dropped, positions.refused
     accepted = positions.accepted
     if positions.fresh:
-        accepted.update(dead.counts() + dead.delivered + dead.dropped)
+        accepted.update(dead.counts(folder, {}) + dead.delivered + dead.dropped)
     if dead.dropped:
         dropped["dead_letter"] = dropped.get("dead_letter", Counter()) + dead.dropped
     pending, oldest, unreadable = _pending(folder, positions)
     for identity in folder.dropped_ids():
         if f"{identity}.dropped" not in positions.merged:
             with contextlib.suppress(OSError, msgspec.MsgspecError):
-                names = msgspec.json.decode(folder.dropped(identity).read_bytes(), type=Dropped).names
-                accepted.update(names)
-                dropped.setdefault("drop_old", Counter()).update(names)
+                gone = msgspec.json.decode(folder.dropped(identity).read_bytes(), type=Dropped)
+                before = gone.uncounted(positions.at.get(identity, 0))
+                accepted.update(Counter(gone.names) + Counter(before))
+                positions.delivered.update(before)
+                dropped.setdefault("drop_old", Counter()).update(gone.names)
     for identity in folder.tally_ids():
         if f"{identity}.tally" not in positions.merged:
             with contextlib.suppress(OSError):
@@ -105,7 +106,8 @@ def _account(folder: Folder) -> Account:
                     (dropped if what == "dropped" else refused).setdefault(reason, Counter())[name] += count
                     if what == "dropped":
                         accepted[name] += count
-    pending, in_dead, delivered_late = (_together(c, accepted) for c in (pending, dead.counts(), dead.delivered))
+    letters = dead.counts(folder, positions.at)
+    pending, in_dead, delivered_late = (_together(c, accepted) for c in (pending, letters, dead.delivered))
     return Account(
         since=positions.since,
         accepted=accepted + pending,
@@ -140,7 +142,7 @@ def _pending(folder: Folder, positions: Positions) -> tuple[Counter[str], float,
             reader = SegmentReader(folder.segment(identity), positions.at.get(identity, 0))
         except FileNotFoundError:
             continue
-        except SpoolTooNew as error:
+        except OSError as error:
             unreadable.append(str(error))
             continue
         try:

@@ -19,12 +19,12 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Final, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Final, Literal
 
 import msgspec
 
-from tallystick.codec import Reader, decode_lines, encode
+from tallystick.codec import MAX_INTEGER, UNREADABLE, Reader, decode_lines, encode
 from tallystick.records import Batch, Header
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
@@ -39,7 +39,7 @@ class DeadLetter(msgspec.Struct, frozen=True, tag_field="event", tag="dead"):
     time: float
     reason: str
     header: Header
-    offset: int
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
     line: str
     encoding: Literal["utf-8", "base64"] = "utf-8"
 
@@ -120,8 +120,14 @@ class State:
                 self.retry.pop(event.id, None)
                 (self.delivered if isinstance(event, _Delivered) else self.dropped)[gone.name] += 1
 
-    def counts(self) -> Counter[str]:
-        return Counter(found.name for found in self.letters.values())
+    def counts(self, folder: Folder, at: Mapping[str, int]) -> Counter[str]:
+        """The letters by name, but for those beyond these positions: their lines will be read again."""
+        present = set(folder.segment_ids())
+        return Counter(
+            found.name
+            for found in self.letters.values()
+            if found.header.segment not in present or found.offset < at.get(found.header.segment, 0)
+        )
 
 
 class DeadLetters:
@@ -141,8 +147,11 @@ class DeadLetters:
     def _read(self) -> Iterator[_Event]:
         with contextlib.suppress(FileNotFoundError), open(self.folder.dead, "rb") as lines:
             for line in lines:
-                with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                    yield _events.decode(line)
+                with contextlib.suppress(*UNREADABLE):
+                    event = _events.decode(line)
+                    if isinstance(event, DeadLetter):
+                        event.raw  # noqa: B018 - damaged base64 shows here
+                    yield event
 
     def add(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """Keep these; returns those for which the limit leaves no room. Durable only after `sync`."""

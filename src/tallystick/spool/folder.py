@@ -7,7 +7,7 @@
     positions.json      how far delivery has come (a hint), and the counts
     dead.jsonl          dead letters and what became of them
     agent.lock          whoever holds it delivers      process.lock   held by a `tallystick agent`
-    delivering.lock     held while records of a segment with a living writer are being delivered
+    delivering.json     what is being delivered from segments with a living writer      delivering.lock   guards it
     agent.json          the one who delivers: heartbeat and last error      attempt   what it is delivering
     reserve             room that is freed when the disk is full
     records.db          the SQLite file, when no other backend is named
@@ -51,6 +51,7 @@ class Folder:
         self.dead = self.path / "dead.jsonl"
         self.agent_lock = self.path / "agent.lock"
         self.process_lock = self.path / "process.lock"
+        self.delivering = self.path / "delivering.json"
         self.delivering_lock = self.path / "delivering.lock"
         self.agent = self.path / "agent.json"
         self.attempt = self.path / "attempt"
@@ -72,7 +73,7 @@ class Folder:
         text = msgspec.json.format(msgspec.json.encode({"tallystick": 1, **facts}), indent=2) + b"\n"
         with contextlib.suppress(OSError):
             if not self.about.exists() or self.about.read_bytes() != text:
-                disk.replace_file(self.about, text, durable=False)
+                disk.replace_file(self.about, text)
 
     def description(self) -> dict[str, Any]:
         try:

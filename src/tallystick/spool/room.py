@@ -1,8 +1,8 @@
 """Making room by dropping the oldest records (`when_full = "drop_old"`).
 
 Invariants
-- A segment is dropped only by who holds both its own lock (so nobody writes it, and no agent owns it) and the folder's
-  delivering lock (so no record of it is on its way to a backend).
+- A segment is dropped only by who holds both its own lock (so nobody writes it, and no agent owns it) and the lock of
+  `underway.py`, and only when that module's note does not say that its records are on their way to a backend.
 - What is dropped is written to `<id>.dropped`, by name, before the segment goes; the agent adds it to the counts. While
   both files exist, the segment counts as dropped already.
 """
@@ -10,52 +10,62 @@ Invariants
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
 from tallystick.codec import decode_lines
+from tallystick.errors import SpoolTooNew
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
+from tallystick.spool.underway import Underway
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """How many lines of which names a dropped segment held from `start` (its position) on; `""` counts damaged
-    lines.
+    """How many lines of which names a dropped segment held; `""` counts damaged lines.
+
+    `names` are those that were dropped, from `settled` on. `delivered` are those before, from the saved position on:
+    they were delivered and perhaps not counted.
     """
 
-    start: int
+    settled: int
     names: dict[str, int]
+    delivered: dict[str, int] = {}
+
+    def uncounted(self, at: int) -> Mapping[str, int]:
+        """What was delivered, for who has counted up to the position `at`."""
+        return self.delivered if at < self.settled else {}
 
 
 def make_room(folder: Folder, needed_bytes: int, limit_bytes: int) -> int:
     """Drop oldest segments until `needed_bytes` fit under the limit; how many went. Zero when all are in use."""
     gone = 0
-    delivering = disk.LockFile(folder.delivering_lock)
-    if not delivering.acquire():
-        return 0
-    try:
-        positions: Positions | None = None
+    underway = Underway(folder)
+    with underway.held() as ours:
+        if not ours or folder.size_bytes() + needed_bytes <= limit_bytes:
+            return 0
+        note = underway.read()  # before the positions: they may be saved meanwhile, which clears the note
+        positions = Positions(folder)
         for identity in folder.segment_ids():
             if folder.size_bytes() + needed_bytes <= limit_bytes:
                 break
-            positions = positions or Positions(folder)
-            gone += _drop(folder, identity, positions.at.get(identity, 0))
-        return gone
-    finally:
-        delivering.release()
+            if identity != note.delivering:
+                gone += _drop(folder, identity, positions.at.get(identity, 0), note.settled.get(identity, 0))
+    return gone
 
 
-def _drop(folder: Folder, identity: str, position: int) -> bool:
+def _drop(folder: Folder, identity: str, position: int, settled: int) -> bool:
     try:
         reader = SegmentReader(folder.segment(identity), position)
-    except FileNotFoundError:
+    except (FileNotFoundError, SpoolTooNew):
         return False
     try:
         if not reader.own():
             return False
-        dropped = Dropped(reader.position, count_names(reader))
+        delivered = count_names(reader, settled)
+        dropped = Dropped(reader.position, count_names(reader), delivered)
         disk.replace_file(folder.dropped(identity), msgspec.json.encode(dropped), durable=True)
         disk.remove(folder.segment(identity))
         return True
@@ -63,11 +73,15 @@ def _drop(folder: Folder, identity: str, position: int) -> bool:
         reader.close()
 
 
-def count_names(reader: SegmentReader) -> Counter[str]:
-    """The names of the lines from the reader's position on; reads the segment to its end."""
+def count_names(reader: SegmentReader, end: int | None = None) -> Counter[str]:
+    """The names of the lines from the reader's position on, up to `end` or to the segment's; moves the position."""
     names: Counter[str] = Counter()
-    names[""] += len(reader.damaged)
-    while raw := reader.lines(5_000):
+    if end is None or reader.position < end:
+        names[""] += len(reader.damaged)
+        reader.damaged = []
+    while (end is None or reader.position < end) and (raw := reader.lines(5_000)):
+        if end is not None:
+            raw = raw[: end - reader.position]
         lines, _, damaged = decode_lines(raw, reader.position)
         names.update([line.name for line in lines])
         names[""] += len(damaged)

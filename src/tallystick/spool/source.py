@@ -4,15 +4,16 @@ Invariants
 - Oldest segment first, each in order. What `receive` gives is settled by `settle` before more is received.
 - A segment is removed only when all its records were delivered, dead-lettered or counted as dropped, and that is
   durable: the backend's `write` had returned, the dead letters and the positions are synced.
-- Records of a segment with a living writer are on their way only while the folder's delivering lock is held, all others
-  only while the segment's own lock is held: so who drops old segments (room.py) never drops what is being delivered.
-- A segment that this version cannot read stays as it is.
+- Records of a segment with a living writer are on their way only while the note of underway.py says so, all others only
+  while the segment's own lock is held: so who drops old segments (room.py) never drops what is being delivered.
+- A segment that cannot be read stays as it is, and holds up no other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Final
 import msgspec
 
 from tallystick.codec import Damage
-from tallystick.errors import SpoolError, SpoolTooNew
+from tallystick.errors import SpoolError
 from tallystick.records import Batch
 from tallystick.spool import disk, tally
 from tallystick.spool.dead import DeadLetter, DeadLetters, letter
@@ -29,11 +30,14 @@ from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
 from tallystick.spool.room import Dropped
+from tallystick.spool.underway import Underway
 
 logger = logging.getLogger("tallystick.spool")
 
 MANY: Final = 64
 """So many finished segments are removed at once, sharing the syncs that must come first."""
+LEFTOVER_SECONDS: Final = 60.0
+"""A file that is still not in its place so long after it was begun, and that nobody holds, was given up by a crash."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -58,9 +62,9 @@ class SpoolSource:
         self.dead = dead
         self.positions = Positions(folder)
         self._readers: dict[str, SegmentReader] = {}
-        self._finished: list[SegmentReader] = []
+        self._finished: dict[str, SegmentReader] = {}
         self._unreadable: set[str] = set()
-        self._delivering = disk.LockFile(folder.delivering_lock)
+        self._underway = Underway(folder)
         self._synced: set[str] = set()
         if self.positions.fresh:
             self._count_what_is_known()
@@ -68,51 +72,52 @@ class SpoolSource:
     def _count_what_is_known(self) -> None:
         """Without a notebook, what the dead letters tell is all that is known of earlier times."""
         state = self.dead.state()
-        self.positions.count_accepted(state.counts() + state.delivered + state.dropped)
+        self.positions.count_accepted(state.counts(self.folder, {}) + state.delivered + state.dropped)
 
     # --- receive and settle ---
 
     def receive(self, limit: int) -> Delivery | None:
         """The next up to `limit` records of one segment, or None when everything was read (for now)."""
         for identity in self.folder.segment_ids():
-            reader = self._reader(identity)
-            if reader is None:
+            if identity in self._finished or self.folder.dropped(identity).exists():
                 continue
-            with contextlib.suppress(FileNotFoundError):  # dropped a moment ago
+            try:
+                reader = self._readers.get(identity) or self._open(identity)
                 raw = self._read(reader, limit)
-                if raw:
-                    batch, damaged = reader.codec.batch(raw, reader.position)
-                    damaged, reader.damaged = reader.damaged + damaged, []
-                    return Delivery(batch, raw, damaged, reader)
-                if reader.finished:
-                    self._finish(identity)
+            except FileNotFoundError:  # dropped a moment ago
+                continue
+            except OSError as error:
+                self._complain(identity, error)
+                continue
+            if raw or (reader.damaged and reader.owned):
+                batch, damaged = reader.codec.batch(raw, reader.position)
+                damaged, reader.damaged = reader.damaged + damaged, []
+                return Delivery(batch, raw, damaged, reader)
+            if reader.finished:
+                self._finish(identity)
         return None
 
     def _read(self, reader: SegmentReader, limit: int) -> bytes:
         if reader.own():
             return reader.lines(limit)
-        self._delivering.acquire(wait=True)
-        raw = b"" if not reader.path.exists() else reader.lines(limit)
-        if not raw:
-            self._delivering.release()
+        underway = self._underway
+        with underway.held() as ours:
+            raw = reader.lines(limit) if ours and reader.path.exists() else b""
+            if raw:
+                underway.note.delivering = reader.segment
+                underway.write()
         return raw
 
-    def _reader(self, identity: str) -> SegmentReader | None:
-        reader = self._readers.get(identity)
-        if reader is not None or identity in self._unreadable:
-            return reader
-        if self.folder.dropped(identity).exists():
-            return None
-        try:
-            reader = SegmentReader(self.folder.segment(identity), self.positions.at.get(identity, 0))
-        except FileNotFoundError:
-            return None
-        except SpoolTooNew as error:
-            logger.error("%s; it is left alone", error)
-            self._unreadable.add(identity)
-            return None
+    def _open(self, identity: str) -> SegmentReader:
+        reader = SegmentReader(self.folder.segment(identity), self.positions.at.get(identity, 0))
         self._readers[identity] = reader
         return reader
+
+    def _complain(self, identity: str, error: OSError) -> None:
+        """Once a segment: it is looked at again each time, in case somebody mends it."""
+        if identity not in self._unreadable:
+            self._unreadable.add(identity)
+            logger.error("%s; the segment %s is left alone", error, self.folder.segment(identity))
 
     def settle(self, delivery: Delivery, rejected: Mapping[int, str]) -> None:
         """The whole range is done: accepted by the backend but for the `rejected` ones (reason by index).
@@ -129,34 +134,35 @@ class SpoolSource:
         without_room = self.dead.add(letters) if letters else []
         names = Counter([record.name for record in records])
         positions.count_accepted(names)
-        if delivery.damaged:
-            positions.count_accepted({"": len(delivery.damaged)})
+        positions.count_accepted(Counter(lost.name for lost in letters[: len(delivery.damaged)]))
         positions.count_delivered(names - Counter([records[i].name for i in rejected]))
         if without_room:
             positions.count_dropped("dead_limit", Counter(lost.name for lost in without_room))
         reader.position = batch.end
         positions.at[reader.segment] = batch.end
-        self._delivering.release()
-        if letters:
+        if self._underway.note.delivering:
+            self._underway.settled(reader.segment, batch.end)
+        if letters:  # durable before the positions say that they are settled
+            self.dead.sync()
             self.save()
         if reader.finished:
             self._finish(reader.segment)
 
     def abandon(self) -> None:
         """What was received is not settled: it will be received again, by us or by the next."""
-        self._delivering.release()
+        self._underway.close()
 
     def settle_dead(self, again: DeadLetter, reason: str | None) -> None:
         """A dead letter was delivered after all, or rejected again with a reason."""
         if reason is None:
             self.dead.delivered([again.id])
         else:
-            self.dead.add([letter(again.header, again.offset, again.raw, reason)])
+            self.dead.add([msgspec.structs.replace(again, time=time.time(), reason=reason)])
 
     # --- keeping house ---
 
     def _finish(self, identity: str) -> None:
-        self._finished.append(self._readers.pop(identity))
+        self._finished[identity] = self._readers.pop(identity)
         if len(self._finished) >= MANY:
             self.tidy()
 
@@ -166,55 +172,67 @@ class SpoolSource:
         return bool(self._finished)
 
     def save(self) -> None:
-        """Note how far delivery has come. A hint: not synced."""
+        """Note how far delivery has come. A hint: a power failure may bring an older one back."""
         if self.positions.changed:
             self.positions.save(durable=False)
+            self._underway.saved()
 
     def tidy(self) -> None:
         """Remove what is finished and add up what writers left behind, each after its facts are durable.
 
         Raises `OSError` when the disk takes no notes; nothing is removed then.
         """
-        leftovers = self._merge()
-        if self._finished:
-            self.dead.sync()
-        if self._finished or leftovers:
+        leftovers, segments = self._merge()
+        segments += [reader.path for reader in self._finished.values()]
+        if segments or leftovers:
             self.positions.save(durable=True)
-        for reader in self._finished:  # its position stays noted until it is gone: a crash here delivers nothing again
-            disk.remove(reader.path)
+            self._underway.saved()
+        # What says that something is done with stays until it is gone for good: otherwise a power failure could bring
+        # the thing back alone, and it would be delivered or counted again.
+        self._remove(segments)
+        for reader in self._finished.values():
             reader.close()
         self._finished.clear()
-        for path, mark in leftovers:
-            disk.remove(path)
-            self.positions.merged.discard(mark)
+        self._remove(leftovers)
+        self.positions.merged.difference_update(path.name for path in leftovers)
         self._forget_removed()
+        self._sweep()
         self.folder.keep_reserve()
 
-    def _merge(self) -> list[tuple[Path, str]]:
-        """Add tallies of dead writers and of dropped segments to the counts; what may be removed once that is
-        durable.
+    def _remove(self, paths: list[Path]) -> None:
+        for path in paths:
+            disk.remove(path)
+        if paths:
+            disk.sync_folder(self.folder.segments)
+
+    def _merge(self) -> tuple[list[Path], list[Path]]:
+        """Add tallies of dead writers and of dropped segments to the counts. These, and the segments that were
+        dropped, may be removed once that is durable.
         """
-        merged: list[tuple[Path, str]] = []
+        merged: list[Path] = []
+        segments: list[Path] = []
         positions = self.positions
         for identity in self.folder.dropped_ids():
-            if (mark := f"{identity}.dropped") not in positions.merged:
+            path = self.folder.dropped(identity)
+            if path.name not in positions.merged:
                 with contextlib.suppress(OSError, msgspec.MsgspecError):
-                    dropped = msgspec.json.decode(self.folder.dropped(identity).read_bytes(), type=Dropped)
-                    positions.count_accepted(dropped.names)
+                    dropped = msgspec.json.decode(path.read_bytes(), type=Dropped)
+                    before = dropped.uncounted(positions.at.get(identity, 0))
+                    positions.count_accepted(Counter(dropped.names) + Counter(before))
+                    positions.count_delivered(before)
                     positions.count_dropped("drop_old", dropped.names)
-            disk.remove(self.folder.segment(identity))
-            positions.at.pop(identity, None)
-            merged.append((self.folder.dropped(identity), mark))
+            segments.append(self.folder.segment(identity))
+            merged.append(path)
         for identity in self.folder.tally_ids():
-            path, mark = self.folder.tally(identity), f"{identity}.tally"
+            path = self.folder.tally(identity)
             with contextlib.suppress(OSError):
                 if disk.is_locked(path):
                     continue
-                if mark not in positions.merged:
+                if path.name not in positions.merged:
                     self._add_tally(tally.read(path))
-                merged.append((path, mark))
-        positions.merged.update(mark for _, mark in merged)
-        return merged
+                merged.append(path)
+        positions.merged.update(path.name for path in merged)
+        return merged, segments
 
     def _add_tally(self, counts: Counter[tally.Label]) -> None:
         for (what, reason, name), count in counts.items():
@@ -229,7 +247,15 @@ class SpoolSource:
         for identity in [known for known in self._readers if known not in present]:
             self._readers.pop(identity).close()
         for identity in [known for known in self.positions.at if known not in present]:
-            del self.positions.at[identity]
+            if not self.folder.dropped(identity).exists():  # its counts go by this position
+                del self.positions.at[identity]
+
+    def _sweep(self) -> None:
+        """Remove what writers began aside and never put in its place."""
+        for path in self.folder.segments.glob("*.new"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS and not disk.is_locked(path):
+                    disk.remove(path)
 
     def sync_spool(self) -> None:
         """Make durable what was written since the last call (`fsync = "interval"`).
@@ -255,7 +281,7 @@ class SpoolSource:
             if keep_notes:
                 self.tidy()
                 self.save()
-        for reader in (*self._readers.values(), *self._finished):
+        for reader in (*self._readers.values(), *self._finished.values()):
             reader.close()
         self._readers.clear()
-        self._delivering.release()
+        self._underway.close()
