@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Counter:
     """`metrics.counter("user.signup", tags={"plan": "pro"})`, then `.inc()` as often as you like. Thread-safe."""
 
-    __slots__ = ("_one", "_slow", "_some", "_spool")
+    __slots__ = ("_head", "_one", "_slow", "_spool", "_tail")
 
     def __init__(
         self,
@@ -30,16 +30,16 @@ class Counter:
         self._spool = spool
         self._slow = slow
         if parts is not None:
-            self._one, self._some = parts
+            self._one, self._head, self._tail = parts
 
     def inc(self, value: float = 1) -> None:
         """Count `value` more. Never raises (unless strict)."""
         try:
             if value is ONE:
-                self._spool.write(self._one % time_ns())
+                self._spool.write(encode(time_ns()).join(self._one))
                 return
             if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
-                self._spool.write(self._some % (time_ns(), encode(value)))
+                self._spool.write(b"".join((b"[", encode(time_ns()), self._head, encode(value), self._tail)))
                 return
         except Exception:  # no room in the segment, or not encoded ahead: the long way knows what to do
             pass

@@ -103,13 +103,13 @@ class Metrics:
         """
         try:
             if timestamp is None and metadata is None and unit is None and sample_rate is None:
-                same, one, some = self._counters[name][encode(tags)]
+                same, one, head, tail = self._counters[name][encode(tags)]
                 if same == tags:
                     if value is ONE:
-                        self._spool.write(one % time_ns())
+                        self._spool.write(encode(time_ns()).join(one))
                         return
                     if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
-                        self._spool.write(some % (time_ns(), encode(value)))
+                        self._spool.write(b"".join((b"[", encode(time_ns()), head, encode(value), tail)))
                         return
         except Exception:  # not seen before, or no room in the segment, or not to be encoded: the long way
             pass

@@ -39,9 +39,11 @@ ONE: Final = 1
 NUMBER_BYTES: Final = 64
 """More than a time and a number take in a line."""
 
-Parts: TypeAlias = tuple[bytes, bytes]
-"""Two lines to be filled in: `one % time_ns()` records a 1, `some % (time_ns(), encode(value))` any number."""
-Ready: TypeAlias = dict[str, dict[bytes, tuple[Any, bytes, bytes]]]
+Parts: TypeAlias = tuple[tuple[bytes, bytes], bytes, bytes]
+"""`one, head, tail`: lines that lack the time (and value). `encode(time_ns()).join(one)` is the line of a 1, and
+`b"".join((b"[", encode(time_ns()), head, encode(value), tail))` of any number. No other way was found to be faster.
+"""
+Ready: TypeAlias = dict[str, dict[bytes, tuple[Any, tuple[bytes, bytes], bytes, bytes]]]
 """By name, and by the tags as JSON: the tags as they were given (a copy), and the `Parts`."""
 
 
@@ -110,12 +112,12 @@ class Recorder:
     def write_ready(self, kind: str, name: str, value: object, tags: Tags) -> bool:
         """Write a number under a name and tags seen before; False when the long way must be taken."""
         try:
-            same, _, some = self.ready[kind][name][encode(tags)]
+            same, _, head, tail = self.ready[kind][name][encode(tags)]
             if same == tags and (
                 (type(value) is float and value - value == 0.0)
                 or (type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER)
             ):
-                self.spool.write(some % (time_ns(), encode(value)))
+                self.spool.write(b"".join((b"[", encode(time_ns()), head, encode(value), tail)))
                 return True
         except Exception:  # not seen before, no room in the segment, not to be encoded: the long way finds out
             return False
@@ -125,9 +127,9 @@ class Recorder:
         """`seconds` are of a clock, so they are a finite float."""
         try:
             if not use_ms:
-                same, _, some = self._timings[name][encode(tags)]
+                same, _, head, tail = self._timings[name][encode(tags)]
                 if same == tags:
-                    self.spool.write(some % (time_ns(), encode(seconds)))
+                    self.spool.write(b"".join((b"[", encode(time_ns()), head, encode(seconds), tail)))
                     return
         except Exception:  # as in `write_ready`
             pass
@@ -227,9 +229,8 @@ class Recorder:
 
     def _parts(self, draft: Draft) -> Parts | None:
         """What the short way needs; None when some number would make the line too long."""
-        head = encode(draft.kind) + b"," + encode(draft.name) + b","
-        tail = b"," + encode(draft.tags) if draft.tags else b""
+        head = b"," + encode(draft.kind) + b"," + encode(draft.name) + b","
+        tail = (b"," + encode(draft.tags) if draft.tags else b"") + b"]\n"
         if len(head) + len(tail) + NUMBER_BYTES > self.shared.longest_bytes:
             return None
-        head, tail = b"[%d," + head.replace(b"%", b"%%"), tail.replace(b"%", b"%%") + b"]\n"
-        return head + b"1" + tail, head + b"%b" + tail
+        return (b"[", head + b"1" + tail), head, tail
