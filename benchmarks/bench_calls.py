@@ -25,7 +25,7 @@ from contestants import (
 )
 from harness import Figure, Options, compare, main, take_turns, temporary_folder
 
-COUNT = 100_000
+COUNT = 60_000
 
 
 def measure(options: Options) -> Iterator[Figure]:

@@ -33,7 +33,7 @@ DAY_NS = 86_400_000_000_000
 
 
 def spool(count: int) -> tuple[Header, list[tuple[bytes, int]]]:
-    """The lines of a segment in pieces of a batch, each with its place: two tags, a hundred series, a timing in four."""
+    """A segment's lines in pieces of a batch, each with its place: two tags, a hundred series, a timing in four."""
     header = Header(1, "0198f3aa5b0c7d1e8f00112233445566", "web-1", 4242, "shop", START_NS, {"env": "prod"})
     place = len(encode_header(header))
     pieces = []
@@ -93,7 +93,9 @@ def delivery(folder: Path, options: Options) -> Figure:
     header, pieces = spool(count)
     deliver(folder / "rows.db", header, pieces)
     connection = sqlite3.connect(folder / "rows.db")
-    rows = connection.execute("SELECT * FROM points ORDER BY place").fetchall()
+    rows = connection.execute(
+        "SELECT series, timestamp_ns, segment, place, value FROM points ORDER BY place"
+    ).fetchall()
     connection.close()
     if len(rows) != count:
         raise SystemExit(f"{count} records were delivered and {len(rows)} are there")
@@ -141,8 +143,6 @@ def fill(path: Path, count: int) -> None:
                     1,
                     index * 1000 + number,
                     index * 37 % 1009 / 10,
-                    None,
-                    None,
                 )
                 for index in range(points)
             ),

@@ -1,22 +1,27 @@
 """The things that the calls are measured against, each set up as its documentation says, and our own `Metrics`.
 
-Every contestant gets the same calls: `CALLS` walks through 20 pairs of tag values, all seen before the clock starts, so
-what is measured is the steady state. What would slow a peer down without belonging to its call is left out: OpenTelemetry
-has a reader that never exports, nobody reads statsd's socket, nothing collects from Prometheus.
+Every contestant gets the same calls: `calls` walks through 20 pairs of tag values, all seen before the clock starts, so
+what is measured is the steady state. What would slow a peer down without belonging to its call is left out:
+OpenTelemetry has a reader that never exports, statsd's server does nothing with what it receives, and nothing collects
+from Prometheus.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from time import perf_counter
 
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, Counter, Histogram, values
+from statsd import StatsClient
 
 from tallystick import Metrics
 from tallystick.codec import decode_lines
@@ -100,9 +105,6 @@ def prometheus_multiprocess_counter(folder: Path) -> Counter:
 
 
 def opentelemetry_call() -> Call:
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-
     counter = MeterProvider([InMemoryMetricReader()]).get_meter("bench").create_counter("user.signup")
 
     def add(pairs: Pairs) -> None:
@@ -112,14 +114,23 @@ def opentelemetry_call() -> Call:
     return add
 
 
+STATSD_SERVER = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+    server.bind(("127.0.0.1", 0))
+    print(server.getsockname()[1], flush=True)
+    while True:
+        server.recv(65536)
+"""
+
+
 @contextmanager
 def statsd_call() -> Iterator[Call]:
-    """Over UDP to a socket of this host that exists and is full: the cheapest packet there is."""
-    from statsd import StatsClient
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        client = StatsClient("127.0.0.1", server.getsockname()[1])
+    """Over UDP to a process of this host that receives the packets and does nothing with them."""
+    with subprocess.Popen([sys.executable, "-c", STATSD_SERVER], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        client = StatsClient("127.0.0.1", port)
 
         def incr(pairs: Pairs) -> None:
             for plan, region in pairs:
@@ -127,6 +138,7 @@ def statsd_call() -> Iterator[Call]:
 
         yield incr
         client.close()
+        server.terminate()
 
 
 @contextmanager

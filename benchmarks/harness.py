@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ROUNDS = 11
+ROUNDS = 15
 QUICK_ROUNDS = 3
 
 
