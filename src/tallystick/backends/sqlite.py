@@ -171,8 +171,9 @@ class SqliteBackend:
             if remedy is not None:
                 raise Misconfigured(f"{self.path}: {error}; {remedy}") from error
             raise Unavailable(f"{self.path}: {error}") from error
-        except PermissionError as error:
-            raise Misconfigured(f"{self.path}: {error.strerror}; give this user the right to its folder") from error
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            remedy = "its folder must be one that this user may write to"
+            raise Misconfigured(f"{self.path}: {error.strerror}; {remedy}") from error
         except (OSError, MemoryError) as error:
             raise Unavailable(f"{self.path}: {error}") from error
 
