@@ -1,0 +1,17 @@
+"""What the acceptance tests share: a stage with real processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.acceptance.stage import Stage
+
+
+@pytest.fixture
+def stage(home: Path, tmp_path: Path) -> Iterator[Stage]:
+    """Programs started on it share the test's home and end with the test."""
+    stage = Stage(home, tmp_path)
+    yield stage
+    stage.clean_up()

@@ -1,0 +1,36 @@
+"""An agent as a process of its own, which delivers to the pipeline's SQLite file all there is, or for ever. It may be
+told to be struck down at some point of its work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+
+from tests.acceptance.programs.databases import PickySqlite
+from tests.acceptance.programs.points import POINTS, strike_at
+
+from tallystick.agent.agent import Agent
+from tallystick.spool.folder import Folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch-records", type=int, default=5000)
+    parser.add_argument("--strike", choices=[*POINTS], metavar="POINT")
+    parser.add_argument("--at", type=int, default=1, help="the so many-th time that it comes to the point")
+    parser.add_argument("--signal", type=lambda name: signal.Signals[name], default=signal.SIGKILL)
+    parser.add_argument("--for-ever", action="store_true")
+    options = parser.parse_args()
+    if options.strike:
+        strike_at(options.strike, options.at, options.signal)
+    folder = Folder(os.environ["TALLYSTICK_HOME"])
+    agent = Agent(folder, PickySqlite(folder.database), batch_records=options.batch_records)
+    print("delivering", flush=True)
+    sys.exit(not agent.run("stopped" if options.for_ever else "empty"))
+
+
+if __name__ == "__main__":
+    main()
