@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
 import os
 import sys
 from typing import Any, Final
@@ -24,7 +25,7 @@ from tallystick.version import __version__
 COMMANDS: Final = {
     "Start": {
         "demo": ("demo.command", "Record real input for half a minute and show what came of it."),
-        "doctor": ("doctor", "Say what is wrong here, and the remedy."),
+        "doctor": ("doctor.command", "Say what is wrong here, and the remedy."),
         "config": ("config", "The settings in force, and where each comes from."),
         "completion": ("completion", "Print what completes commands in bash, zsh or fish."),
     },
@@ -111,6 +112,7 @@ def _one_line(error: Exception) -> str:
 @click.pass_context
 def app(ctx: click.Context) -> None:
     """Record what an application does and keep it: every record once, in a database that you own."""
+    logging.getLogger("tallystick").addHandler(logging.NullHandler())  # `agent` adds one that speaks
     if os.environ.get("NO_COLOR"):
         ctx.color = False
 

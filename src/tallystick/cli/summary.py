@@ -174,7 +174,7 @@ def tables(found: list[Summary], over: Span) -> Iterator[Table]:
         yield table(
             [kind, *tags, *aggregates, *([shape] if with_shape else [])],
             [
-                [one.name, *(one.tags.get(tag) or "–" for tag in tags), *_cells(one, aggregates), _bars(one, over)]
+                [one.name, *(one.tags.get(tag) or "–" for tag in tags), *_cells(one, aggregates), bars(one, over)]
                 for one in rows
             ]
             if with_shape
@@ -192,7 +192,7 @@ def _cells(one: Summary, aggregates: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _bars(one: Summary, over: Span) -> str:
+def bars(one: Summary, over: Span) -> str:
     """A bucket without records is a gap, but for counts and sums, where it is nothing."""
     known = {round(start / over.bucket_seconds): value for start, value in one.points}
     empty = None if one.kind in (GAUGE, TIMING) else 0.0

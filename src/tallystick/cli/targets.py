@@ -10,6 +10,8 @@ A pipeline's target is, in this order:
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from tallystick.backends.base import Backend
@@ -21,6 +23,8 @@ from tallystick.plugins import backend_from_url
 from tallystick.recorder.route import pipeline_of
 from tallystick.settings import Settings, load_settings
 from tallystick.spool.folder import Folder, pipelines
+
+_GONE: Final = "memory:// is gone with each process; set backend to a database"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -45,9 +49,9 @@ class Target(msgspec.Struct, frozen=True):
         return found
 
 
-def targets(where: Where) -> list[Target]:
+def targets(where: Where, own: Settings | None = None) -> list[Target]:
     """Of every pipeline in the home, or of the one that was named. Raises `SettingsError` when that is not there."""
-    own = load_settings(home=where.home)
+    own = own or load_settings(home=where.home)
     found = pipelines(own.home)
     if where.pipeline is not None:
         folder = Folder(own.home, where.pipeline)
@@ -71,10 +75,11 @@ def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target
     """The target of one pipeline; `given` is `--backend` when it is meant for this one."""
     url = given or (own.backend if folder.name == own.pipeline else None)
     if url is not None:
-        return Target(folder, url, _address(url))
+        return Target(folder, url, _address(url), _GONE if url.startswith("memory:") else "")
     about = folder.description()
-    address = about.get("backend")
-    if not isinstance(address, str) or not address:
+    said = about.get("backend")
+    address = said if isinstance(said, str) else ""
+    if not address:
         if folder.name == own.pipeline or folder.database.exists():
             return Target(folder, None, f"sqlite:///{folder.database}")
         return Target(folder, None, "unknown", f"{folder.about} does not say where the records go; give --backend URL")

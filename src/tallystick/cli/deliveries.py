@@ -1,0 +1,226 @@
+"""What `tallystick agent` does: an agent for every pipeline whose target is known, each in a thread.
+
+Invariants
+- A pipeline is delivered to its own target only (see targets.py). One whose target is unknown is left alone, and that
+  is said once.
+- `look` may be called at any time: it starts what is new, and lets go of what is no longer there or has other settings.
+- `stop` lets each agent finish the batch in hand. What is left stays in its spool.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Final
+
+import msgspec
+
+from tallystick.agent.agent import Agent, Until
+from tallystick.agent.chores import chores_of
+from tallystick.agent.election import somebody_delivers
+from tallystick.agent.report import Heartbeat, read
+from tallystick.cli.options import Where
+from tallystick.cli.targets import Target, targets
+from tallystick.cli.text import number
+from tallystick.errors import TallystickError
+from tallystick.plugins import backend_from_url
+from tallystick.settings import Settings, load_settings
+from tallystick.spool import disk
+from tallystick.spool.account import account
+
+logger = logging.getLogger("tallystick.agent")
+
+GIVE_WAY_SECONDS: Final = 5.0
+"""So long a single pass waits for an application's thread to give way; it does within a second, or after its batch."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What an agent was made from: when this changes, another takes its place."""
+
+    url: str | None
+    batch_records: int
+    fsync_seconds: float | None
+    dead_limit_bytes: int
+    retention_days: int | None
+    self_metrics: bool
+
+
+class Delivered:
+    """One pipeline and its agent, running in a thread of its own."""
+
+    def __init__(self, target: Target, terms: Terms, settings: Settings, until: Until) -> None:
+        backend = target.backend()
+        self.target = target
+        self.terms = terms
+        self.done = False
+        self.agent = Agent(
+            target.folder,
+            backend,
+            mode="process",
+            batch_records=terms.batch_records,
+            fsync_seconds=terms.fsync_seconds,
+            dead_limit_bytes=terms.dead_limit_bytes,
+            chores=chores_of(settings, target.folder, backend),
+        )
+        self._until = until
+        self._finishing = False
+        self._said = ""
+        self._thread = threading.Thread(target=self._run, name=f"tallystick-{target.name}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        if self._until != "passed":
+            self.done = self.agent.run(self._until)
+            return
+        deadline = time.monotonic() + GIVE_WAY_SECONDS
+        while True:
+            self._wait_for_a_turn(deadline)
+            self.done = self.agent.run("passed")
+            elected = not somebody_delivers(self.target.folder)
+            if self.done or elected or self._finishing or time.monotonic() >= deadline:
+                return
+            time.sleep(0.1)
+
+    def _wait_for_a_turn(self, deadline: float) -> None:
+        """Announce a process that delivers, so that an application's thread gives way to it."""
+        folder = self.target.folder
+        announced = disk.LockFile(folder.process_lock)
+        while announced.acquire() and somebody_delivers(folder) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        announced.release()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def beat(self) -> Heartbeat:
+        return self.agent.report.heartbeat
+
+    @property
+    def delivered(self) -> int:
+        return int(self.beat.totals["tallystick_agent_delivered_records_total"])
+
+    @property
+    def rejected(self) -> int:
+        return int(self.beat.totals["tallystick_agent_rejected_records_total"])
+
+    def say(self) -> None:
+        """Log it when another delivers, and when it is our turn."""
+        said = read(self.target.folder)
+        ours = said is not None and said.pid == self.beat.pid and said.since == self.beat.since
+        if ours:
+            text = f"delivering {self.target.name} to {self.target.address}"
+        elif said is not None and said.mode == "process" and somebody_delivers(self.target.folder):
+            text = f"standing by for {self.target.name}: an agent delivers it, pid {said.pid} on {said.host}"
+        else:
+            return
+        if text != self._said:
+            self._said = text
+            logger.info("%s", text)
+
+    def finish(self) -> None:
+        self._finishing = True
+        self.agent.finish(0)
+
+    def ended(self, deadline: float) -> bool:
+        """Wait for it until then (`time.monotonic`). False when it hangs in its backend."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+
+class Deliveries:
+    """All pipelines of a home, or the one that was named."""
+
+    def __init__(self, where: Where, until: Until) -> None:
+        self.where = where
+        self.until = until
+        self.running: dict[str, Delivered] = {}
+        self._own = self._settings()
+        self._said: dict[str, str] = {}
+
+    def _settings(self) -> Settings:
+        """Raises `SettingsError`, also for a backend's URL that cannot be."""
+        own = load_settings(home=self.where.home)
+        for url in (own.backend, self.where.backend):
+            if url is not None:
+                backend_from_url(url)
+        return own
+
+    def reread(self) -> None:
+        """Take the settings as they are now. Raises `SettingsError` when they are wrong; then the old ones stay."""
+        self._own = self._settings()
+        self._said.clear()
+        self.look()
+
+    def look(self) -> None:
+        """Start what is new; replace what has other settings."""
+        own = self._own
+        found = {target.name: target for target in targets(self.where, own)}
+        for name, delivered in list(self.running.items()):
+            target = found.get(name)
+            if target is None or target.unknown or delivered.terms != _terms(target, own):
+                logger.info("%s: letting go of %s", name, delivered.target.address)
+                delivered.finish()
+                delivered.ended(time.monotonic() + GIVE_WAY_SECONDS)
+                del self.running[name]
+        for name, target in found.items():
+            if name not in self.running and self._may_start(target):
+                self._start(target, own)
+
+    def _may_start(self, target: Target) -> bool:
+        if target.unknown:
+            self._say_once(target.name, f"not delivering {target.name}: {target.unknown}")
+        return not target.unknown
+
+    def _start(self, target: Target, own: Settings) -> None:
+        try:
+            self.running[target.name] = Delivered(target, _terms(target, own), own, self.until)
+        except TallystickError as error:
+            self._say_once(target.name, f"not delivering {target.name}: {error}")
+
+    def _say_once(self, name: str, text: str) -> None:
+        if self._said.get(name) != text:
+            self._said[name] = text
+            logger.warning("%s", text)
+
+    def say(self) -> None:
+        for delivered in self.running.values():
+            delivered.say()
+
+    @property
+    def ended(self) -> bool:
+        return not any(delivered.running for delivered in self.running.values())
+
+    def stop(self, timeout_seconds: float) -> list[str]:
+        """Let each finish its batch; the names of those that did not end in time."""
+        for delivered in self.running.values():
+            delivered.finish()
+        deadline = time.monotonic() + timeout_seconds
+        return [name for name, delivered in self.running.items() if not delivered.ended(deadline)]
+
+    def shortfalls(self) -> list[str]:
+        """After a pass: what could not be delivered, one sentence a pipeline."""
+        found = []
+        for target in targets(self.where, self._own):
+            name, one = target.name, self.running.get(target.name)
+            if one is not None and one.rejected:
+                found.append(f"{name}: {number(one.rejected)} rejected; see `tallystick dead list --pipeline {name}`")
+            if one is None or not one.done:
+                pending = sum(account(target.folder).pending.values())
+                error = one.beat.last_error if one is not None else ""
+                if pending:
+                    found.append(f"{name}: {number(pending)} pending{f': {error}' if error else ''}")
+        return found
+
+
+def _terms(target: Target, own: Settings) -> Terms:
+    return Terms(
+        target.url,
+        own.batch_records,
+        own.fsync_interval_seconds if own.fsync == "interval" else None,
+        own.dead_limit_bytes,
+        own.retention_days,
+        own.self_metrics,
+    )

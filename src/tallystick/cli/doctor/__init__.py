@@ -1,0 +1,1 @@
+"""`tallystick doctor`: what is wrong here, and the remedy."""

@@ -1,0 +1,57 @@
+"""The command: asks host.py, and pipeline.py for each pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import click
+
+from tallystick.cli.doctor import host, pipeline
+from tallystick.cli.doctor.finding import Finding
+from tallystick.cli.options import Where, json_option, where_options
+from tallystick.cli.output import json_document
+from tallystick.cli.targets import targets
+from tallystick.cli.text import clean
+from tallystick.queries import seconds_of
+
+COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command()
+@click.option("--offline", is_flag=True, help="Do not ask the databases.")
+@click.option("--max-age", default="60s", metavar="SPAN", help="Records may wait so long. [default: 60s]")
+@json_option
+@where_options
+def doctor(where: Where, offline: bool, max_age: str, as_json: bool) -> None:
+    """Say what is wrong here, and the remedy. Exits with 1 when something failed.
+
+    It looks at this host (Python, SQLite, the home, the disk, locks, the clock), at the settings, and at each pipeline:
+    its files, its books, who delivers, the last error, and whether the database answers.
+    """
+    max_age_seconds = seconds_of(max_age, "--max-age")
+    settings = where.settings()
+    found: dict[str, list[Finding]] = {"": list(host.look(settings))}
+    for target in targets(where):
+        found[target.name] = list(pipeline.look(target, settings, max_age_seconds, offline=offline))
+    failed = sum(one.level == "fail" for findings in found.values() for one in findings)
+    if as_json:
+        lines = [
+            {"pipeline": name or None, "level": one.level, "what": one.what, "remedy": one.remedy or None}
+            for name, findings in found.items()
+            for one in findings
+        ]
+        json_document({"ok": not failed, "findings": lines})
+    else:
+        for name, findings in found.items():
+            _show(name, findings)
+    if failed:
+        raise SystemExit(1)
+
+
+def _show(name: str, findings: Iterable[Finding]) -> None:
+    before = f"{name}: " if name else ""
+    for one in findings:
+        level = click.style(f"{one.level:<4}", fg=COLOURS[one.level])
+        remedy = f"; {clean(one.remedy)}" if one.remedy else ""
+        click.echo(f"{level}  {before}{clean(one.what)}{remedy}")

@@ -1,0 +1,199 @@
+"""What the doctor looks at in each pipeline: files, books, who delivers, the clock in its records, the database."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from tallystick.backends.base import Managed
+from tallystick.cli.doctor.finding import Finding, fail, ok, warn
+from tallystick.cli.health import LATE_SECONDS, Health, health
+from tallystick.cli.repair import STALE_SECONDS
+from tallystick.cli.targets import NothingYet, Target, open_to_read
+from tallystick.cli.text import number, size, span
+from tallystick.errors import Misconfigured, MissingExtra, SettingsError, TallystickError
+from tallystick.settings import Settings
+from tallystick.spool.folder import Folder
+from tallystick.spool.reader import SegmentReader
+
+FUTURE_SECONDS: Final = 60.0
+ANSWER_SECONDS: Final = 15.0
+NEARLY_FULL: Final = 0.8
+
+
+def look(target: Target, settings: Settings, max_age_seconds: float, *, offline: bool) -> Iterator[Finding]:
+    blocked = list(files(target.folder))
+    yield from blocked
+    if not blocked:
+        one = health(target)
+        yield from books(one, settings)
+        yield from delivery(one, max_age_seconds)
+        yield from clock(one)
+    yield from about(target)
+    if not offline and not target.unknown:
+        yield from database(target)
+
+
+def files(folder: Folder) -> Iterator[Finding]:
+    """Files and folders that this user cannot use."""
+    shut = [
+        path
+        for path in [folder.path, *folder.path.rglob("*")]
+        if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))
+    ]
+    if shut:
+        whose = "owned by another user" if any(_owner(str(path)) != os.geteuid() for path in shut) else "with odd modes"
+        remedy = f"run as their owner, or: chown -R {os.geteuid()} {folder.path}"
+        yield fail(f"{number(len(shut))} files not for this user to use, {whose}, such as {shut[0]}", remedy)
+
+
+def _owner(path: str) -> int:
+    try:
+        return os.stat(path).st_uid
+    except OSError:
+        return -1
+
+
+def books(one: Health, settings: Settings) -> Iterator[Finding]:
+    account, folder = one.books, one.target.folder
+    if account.imbalance():
+        yield fail(f"the books do not balance: {account.line()}", "please report it, with `tallystick status --json`")
+    else:
+        yield ok(account.line())
+    for reason in account.unreadable:
+        yield fail(reason, "upgrade tallystick here")
+    if dead := sum(account.dead.values()):
+        yield warn(f"{number(dead)} dead letters", f"see `tallystick dead list --pipeline {folder.name}`")
+    for reason, names in account.dropped.items():
+        if reason in ("spool_limit", "disk_full", "dead_limit", "drop_old"):
+            remedy = "make room, raise the limit, or have somebody deliver"
+            yield warn(f"{number(sum(names.values()))} records were dropped: {reason}", remedy)
+    for reason, names in account.refused.items():
+        if reason != "filter":
+            remedy = f"correct the calls that record {', '.join(list(names)[:3])}"
+            yield warn(f"{number(sum(names.values()))} calls were refused: {reason}", remedy)
+    if account.size_bytes > NEARLY_FULL * settings.spool_limit_bytes:
+        limit = size(settings.spool_limit_bytes)
+        yield warn(
+            f"the spool holds {size(account.size_bytes)} of {limit}",
+            "have somebody deliver, or raise spool_limit_bytes",
+        )
+    if not folder.reserve.exists():
+        yield warn("the reserve file is missing", "make room on the disk: an agent makes the reserve again")
+    left_over = [path for path in folder.segments.glob("*.new") if _age(path.stat().st_mtime) > STALE_SECONDS]
+    if left_over:
+        yield warn(
+            f"{number(len(left_over))} files are left over from processes that died", "run `tallystick spool repair`"
+        )
+
+
+def delivery(one: Health, max_age_seconds: float) -> Iterator[Finding]:
+    beat = one.beat
+    if beat is not None and beat.action_needed:
+        yield fail(f"the database wants a person: {beat.last_error}", "do as it says; all records are kept meanwhile")
+    elif beat is not None and beat.last_error:
+        when = span(_age(beat.last_failed))
+        yield warn(f"the last try failed {when} ago: {beat.last_error}", "nothing is lost: it is tried again for ever")
+    if one.delivering and beat is not None and _age(beat.beat) > LATE_SECONDS:
+        yield warn(f"{one.who()}", "it may hang in its database; look at that process")
+    if stuck := one.stuck(max_age_seconds):
+        yield fail(stuck, "see why its database does not answer" if one.delivering else "")
+    elif one.pending and not one.delivering:
+        yield warn(f"{number(one.pending)} records wait, and nobody delivers", "run `tallystick agent`")
+    elif one.delivering:
+        yield ok(f"delivered by {one.who()}")
+
+
+def clock(one: Health) -> Iterator[Finding]:
+    """Times in the spool that are still to come: somebody's clock is, or was, wrong."""
+    now, folder = time.time(), one.target.folder
+    if one.beat is not None and one.beat.beat > now + FUTURE_SECONDS:
+        ahead = span(one.beat.beat - now)
+        yield warn(
+            f"the agent's last sign is {ahead} in the future: a clock was set back", "let clocks follow a time server"
+        )
+    for identity in folder.segment_ids():
+        made = _made(identity)
+        if made > now + FUTURE_SECONDS:
+            ahead = span(made - now)
+            yield warn(
+                f"segment {identity} was begun {ahead} in the future: a clock was set back",
+                "let clocks follow a time server; the records are delivered all the same",
+            )
+        elif (first := _first_record(folder, identity)) > now + FUTURE_SECONDS:
+            ahead = span(first - now)
+            yield warn(f"records in {identity} are from {ahead} in the future", "correct the clock, or `timestamp=`")
+
+
+def _made(identity: str) -> float:
+    try:
+        return int(identity[:12], 16) / 1000
+    except ValueError:
+        return 0.0
+
+
+def _first_record(folder: Folder, identity: str) -> float:
+    """The time of a segment's first record, in epoch seconds; 0 when there is none to be read."""
+    try:
+        reader = SegmentReader(folder.segment(identity))
+    except (OSError, TallystickError):
+        return 0.0
+    try:
+        records = reader.codec.batch(reader.lines(1), reader.position)[0].records
+        return records[0].timestamp_ns / 1e9 if records else 0.0
+    finally:
+        reader.close()
+
+
+def about(target: Target) -> Iterator[Finding]:
+    said = target.folder.description().get("backend")
+    if target.unknown:
+        yield warn(f"its target is not known here: {target.unknown}", "its application must run for it to be delivered")
+    elif said and said != target.address:
+        remedy = "give both the same settings, or `tallystick agent` delivers where the application does not look"
+        yield warn(f"the settings say {target.address}, the application that recorded last said {said}", remedy)
+
+
+def database(target: Target) -> Iterator[Finding]:
+    """Whether it answers. In a thread of its own, since a hung server may take longer than anybody waits."""
+    answer: SimpleQueue[list[Finding]] = SimpleQueue()
+    threading.Thread(target=lambda: answer.put(list(_asked(target))), daemon=True).start()
+    try:
+        yield from answer.get(timeout=ANSWER_SECONDS)
+    except Empty:
+        yield fail(
+            f"{target.address} did not answer in {ANSWER_SECONDS:.0f} s", "see whether it runs, and the way to it"
+        )
+
+
+def _asked(target: Target) -> Iterator[Finding]:
+    try:
+        backend = open_to_read(target)
+    except NothingYet:
+        yield ok(f"{target.address} is made at the first delivery")
+        return
+    except (Misconfigured, MissingExtra, SettingsError) as error:
+        yield fail(f"{target.address}: {error}", "do as it says")
+        return
+    except Exception as error:  # whatever a driver raises: it does not answer
+        yield fail(f"{target.address} cannot be reached: {type(error).__name__}: {error}", "see whether it runs")
+        return
+    try:
+        lines = backend.check() if isinstance(backend, Managed) else []
+        for line in lines:
+            if not line.ok:
+                yield fail(f"{target.address}: {line.what}", line.remedy or "see `tallystick check`")
+        if all(line.ok for line in lines):
+            yield ok(f"{target.address} answers")
+    except TallystickError as error:
+        yield fail(f"{target.address}: {error}", "see `tallystick check`")
+    finally:
+        backend.close()
+
+
+def _age(moment: float) -> float:
+    return max(0.0, time.time() - moment)

@@ -1,0 +1,161 @@
+"""`tallystick export`: records as CSV, JSON lines or Parquet.
+
+They are written as they are read, so memory does not grow with their number.
+
+A file appears under its name when it is complete, so a half-written one is never taken for the whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import click
+import msgspec
+
+from tallystick.cli.options import Filters, Where, filter_options, where_options
+from tallystick.cli.output import note
+from tallystick.cli.tail import document, readable
+from tallystick.cli.targets import NothingYet, asked_target, open_to_read
+from tallystick.cli.text import number
+from tallystick.plugins import missing_extra
+from tallystick.records import Record
+
+Format = Literal["csv", "jsonl", "parquet"]
+
+COLUMNS: Final = {
+    "id": "VARCHAR",
+    "time": "TIMESTAMP_NS",
+    "timestamp_ns": "BIGINT",
+    "kind": "VARCHAR",
+    "name": "VARCHAR",
+    "number": "DOUBLE",
+    "value": "JSON",
+    "unit": "VARCHAR",
+    "tags": "JSON",
+    "words": "JSON",
+    "metadata": "JSON",
+    "sample_rate": "DOUBLE",
+    "host": "VARCHAR",
+    "app": "VARCHAR",
+    "pid": "BIGINT",
+}
+"""Of CSV and Parquet. `number` is the value when it is a number, for summing; `value` is any value, as JSON."""
+
+_JSON: Final = ("value", "tags", "words", "metadata")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--format", "form", type=click.Choice(("csv", "jsonl", "parquet")), default="csv", show_default=True)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file. [default: standard output]"
+)
+@filter_options
+@where_options
+def export(where: Where, filters: Filters, names: tuple[str, ...], form: Format, output: Path | None) -> None:
+    """Write the records of NAME (a pattern with * and ? too; without one, all), oldest first.
+
+    CSV has one line a record, with tags and values as JSON; JSON lines have one object a record; Parquet needs
+    duckdb and an --output.
+    """
+    if form == "parquet":
+        if output is None:
+            raise click.UsageError("Parquet cannot go to standard output; give --output FILE")
+        _duckdb()  # before anything is read
+    try:
+        backend = open_to_read(asked_target(where))
+    except NothingYet as nothing:
+        note(f"{nothing}; exported: 0 records")
+        return
+    try:
+        records = readable(backend).records(filters.query(names))
+        written = _to_parquet(records, output) if form == "parquet" and output else _to_text(records, form, output)
+    finally:
+        backend.close()
+    note(f"{number(written)} records" + (f" in {output}" if output else ""))
+
+
+def _to_text(records: Iterable[Record], form: Format, output: Path | None) -> int:
+    write = _as_csv if form == "csv" else _as_json_lines
+    if output is None:
+        return write(records, sys.stdout)
+    with _aside(output) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        return write(records, file)
+
+
+def _as_csv(records: Iterable[Record], file: IO[str]) -> int:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    count = 0
+    for count, record in enumerate(records, 1):  # noqa: B007
+        writer.writerow([_cell(row) if column in _JSON else row for column, row in _columns(record).items()])
+    return count
+
+
+def _as_json_lines(records: Iterable[Record], file: IO[str]) -> int:
+    count = 0
+    for record in records:
+        file.write(msgspec.json.encode(document(record)).decode() + "\n")
+        count += 1
+    return count
+
+
+def _columns(record: Record) -> dict[str, Any]:
+    known = document(record)
+    value = record.value
+    known["number"] = float(value) if isinstance(value, int | float) else None
+    return {column: known[column] for column in COLUMNS}
+
+
+def _cell(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _to_parquet(records: Iterable[Record], output: Path) -> int:
+    """By way of a file of JSON lines beside the output, which duckdb turns into Parquet piece by piece."""
+    duckdb = _duckdb()
+    count = 0
+    with _aside(output) as aside, tempfile.NamedTemporaryFile(dir=aside.parent, suffix=".jsonl") as lines:
+        for record in records:
+            lines.write(msgspec.json.encode(_columns(record)) + b"\n")
+            count += 1
+        lines.flush()
+        columns = ", ".join(f"'{name}': '{type_}'" for name, type_ in COLUMNS.items())
+        with duckdb.connect() as connection:
+            connection.execute(f"""COPY (
+                SELECT * FROM read_json(
+                    {_quoted(lines.name)}, format = 'newline_delimited', columns = {{{columns}}},
+                    maximum_object_size = {1 << 26}
+                )
+            ) TO {_quoted(str(aside))} (FORMAT parquet, COMPRESSION zstd)""")  # noqa: S608 - our own two paths, quoted
+    return count
+
+
+def _duckdb() -> Any:
+    try:
+        import duckdb
+    except ImportError as error:
+        raise missing_extra("parquet", error) from error
+    return duckdb
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextlib.contextmanager
+def _aside(output: Path) -> Iterator[Path]:
+    """A place beside the output, which becomes the output when all went well, else is removed."""
+    aside = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        yield aside
+        aside.replace(output)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""`tallystick send`: record from a shell."""
+
+from __future__ import annotations
+
+import click
+
+from tallystick.agent.election import somebody_delivers
+from tallystick.cli.app import Failure
+from tallystick.cli.options import Where, json_option, tag_pairs, where_options
+from tallystick.cli.output import json_document
+from tallystick.cli.targets import Target, chosen_pipeline, target_of
+from tallystick.errors import SettingsError
+from tallystick.recorder.metrics import Metrics
+from tallystick.settings import load_settings
+from tallystick.spool.folder import Folder
+
+KINDS = ("increment", "decrement", "gauge", "timing", "event")
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+@click.argument("value", required=False)
+@click.option("--tag", "tags", multiple=True, metavar="TAG=VALUE", help="A tag; again for more.")
+@click.option("--unit", help="The value's unit. A timing without one is in seconds.")
+@click.option("--wait", default=2.0, show_default=True, metavar="SECONDS", help="How long to wait for the delivery.")
+@json_option
+@where_options
+def send(
+    where: Where,
+    kind: str,
+    name: str,
+    value: str | None,
+    tags: tuple[str, ...],
+    unit: str | None,
+    wait: float,
+    as_json: bool,
+) -> None:
+    """Record one thing: a number, or the text of an event. `increment` and `decrement` need no VALUE.
+
+    It is kept when the command ends with 0, also when the database is down: then it waits in the spool.
+    """
+    target = _target(where)
+    pairs = {tag: values[-1] for tag, values in tag_pairs(tags, "--tag").items()}
+    metrics = Metrics(target.url, home=target.folder.home, pipeline=target.name, app="tallystick", strict=True)
+    try:
+        _record(metrics, kind, name, value, pairs, unit)
+        delivered = metrics.flush(wait)
+        dropped = metrics.dropped
+    finally:
+        metrics.close(0)
+    if dropped:
+        reasons = ", ".join(sorted({reason for reason, _ in dropped}))
+        raise Failure(f"not recorded: {reasons}; `tallystick doctor` says more")
+    if as_json:
+        json_document({"recorded": True, "delivered": delivered, "pipeline": target.name, "target": target.address})
+    elif delivered:
+        click.echo(f"recorded, and delivered to {target.address}")
+    else:
+        later = "the agent delivers it" if somebody_delivers(target.folder) else "run `tallystick agent` to deliver it"
+        click.echo(f"recorded; it waits in {target.folder.path} for {target.address}: {later}")
+
+
+def _target(where: Where) -> Target:
+    """The pipeline that is recorded into, with its own backend: records for one never reach another."""
+    own = load_settings(home=where.home)
+    folder = Folder(own.home, chosen_pipeline(where, own))
+    if folder.path.exists() or folder.name == own.pipeline or where.backend is not None:
+        target = target_of(folder, own, where.backend)
+        if target.unknown:
+            raise SettingsError(f"pipeline {target.name}: {target.unknown}")
+        return target
+    raise SettingsError(f"pipeline: there is no {folder.name!r} in {own.home}; give --backend URL to make it")
+
+
+def _record(metrics: Metrics, kind: str, name: str, value: str | None, tags: dict[str, str], unit: str | None) -> None:
+    if kind == "event":
+        if unit is not None:
+            raise click.UsageError("an event has no --unit")
+        metrics.event(name, value or "", tags=tags)
+        return
+    if value is None and kind not in ("increment", "decrement"):
+        raise click.UsageError(f"{kind} needs a VALUE")
+    getattr(metrics, kind)(name, 1 if value is None else _number(value), tags=tags, unit=unit)
+
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise click.UsageError(f"VALUE: {text!r} is no number") from None

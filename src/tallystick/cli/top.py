@@ -1,0 +1,134 @@
+"""`tallystick top`: all metrics, live."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from tallystick.cli import summary
+from tallystick.cli.options import Filters, Where, filter_options, json_option, where_options
+from tallystick.cli.output import console, json_line, table
+from tallystick.cli.summary import Summary
+from tallystick.cli.targets import asked_target, open_to_read
+from tallystick.cli.text import number, quantity, span
+from tallystick.queries import seconds_of
+from tallystick.records import COUNTER, GAUGE, TIMING
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--window", default="1m", metavar="SPAN", help="The time that rates are of. [default: 1m]")
+@click.option("--refresh", default="2s", metavar="SPAN", help="How often to ask. [default: 2s]")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Ask so often, then end. [default: until stopped]")
+@click.option("--by", multiple=True, metavar="TAG", help="Apart by this tag; again for more.")
+@click.option("--limit", type=click.IntRange(1), default=40, show_default=True, metavar="N", help="Lines of a kind.")
+@filter_options
+@json_option
+@where_options
+def top(
+    where: Where,
+    filters: Filters,
+    names: tuple[str, ...],
+    window: str,
+    refresh: str,
+    count: int | None,
+    by: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Watch metrics live: how many a second, the newest value, and the shape of the last minute.
+
+    NAME may be a pattern with * and ?. Without a terminal it asks once, or --count times. Ends with Ctrl-C.
+    """
+    if filters.bounded:
+        raise click.UsageError("top shows the time up to now; give --window instead of --last, --start and --end")
+    window_seconds, refresh_seconds = seconds_of(window, "--window"), seconds_of(refresh, "--refresh")
+    watched = as_json or sys.stdout.isatty()
+    turns = count if count is not None else None if watched else 1
+    backend = open_to_read(asked_target(where))
+    out = console()
+    try:
+        with _screen(out, live=watched and not as_json) as draw:
+            for _ in _turns(turns, refresh_seconds):
+                over = _over(window_seconds)
+                found = summary.summaries(backend, names, filters, by, over, limit)
+                if as_json:
+                    json_line({"time": over.end, "window_seconds": window_seconds, "series": _documents(found, over)})
+                else:
+                    draw(_table(found, over, by))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        backend.close()
+
+
+def _turns(turns: int | None, refresh_seconds: float) -> Iterator[None]:
+    done = 0
+    while turns is None or done < turns:
+        if done:
+            time.sleep(refresh_seconds)
+        done += 1
+        yield
+
+
+@contextmanager
+def _screen(out: Console, *, live: bool) -> Iterator[Any]:
+    if not live:
+        yield out.print
+        return
+    with Live(console=out, auto_refresh=False, vertical_overflow="crop") as screen:
+        yield lambda drawn: screen.update(drawn, refresh=True)
+
+
+def _over(window_seconds: float) -> summary.Span:
+    now = time.time()
+    return summary.Span(now - window_seconds, now, summary.bucket_of(window_seconds))
+
+
+def _rate(one: Summary, over: summary.Span) -> float:
+    """The sum of a counter, else the number of records, per second."""
+    return one.values["sum" if one.kind == COUNTER else "count"] / (over.end - over.start)
+
+
+def _value(one: Summary) -> tuple[str, float | None]:
+    """What the column says, and its number."""
+    if one.kind == GAUGE:
+        return "last", one.values.get("last")
+    if one.kind == TIMING:
+        return "mean", one.values.get("mean")
+    return ("sum", one.values["sum"]) if one.kind == COUNTER else ("count", one.values["count"])
+
+
+def _table(found: list[Summary], over: summary.Span, by: tuple[str, ...]) -> Table:
+    rows = []
+    for one in found:
+        what, value = _value(one)
+        unit = one.unit if what != "count" else None
+        shown = quantity(value, unit, one.kind if what != "count" else "")
+        tags = [one.tags.get(tag) or "–" for tag in by]
+        rows.append([one.name, *tags, one.kind, number(_rate(one, over)), f"{what} {shown}", summary.bars(one, over)])
+    shape = f"the last {span(over.end - over.start)}"
+    return table(["metric", *by, "kind", "per second", "value", shape], rows, numbers=["per second", "value"])
+
+
+def _documents(found: list[Summary], over: summary.Span) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": one.kind,
+            "name": one.name,
+            "unit": one.unit,
+            "tags": one.tags,
+            "per_second": _rate(one, over),
+            "values": one.values,
+            "points": one.points,
+        }
+        for one in found
+    ]
