@@ -46,6 +46,8 @@ class Extra(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _NO_EXTRA: Final = Extra()
 _ABSENT: Final = msgspec.Raw()
+_NONE: Final[dict[str, Any]] = {}
+"""The metadata of all records that have none."""
 
 
 class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -159,10 +161,22 @@ class Reader:
     def batch(self, raw: bytes, start: int) -> tuple[Batch, list[Damage]]:
         """The batch of the whole lines in `raw`, which begins at byte `start` of the segment."""
         lines, offsets, damaged = decode_lines(raw, start)
-        records = []
+        header, known = self.header, self._seen.get
+        records: list[Record] = []
+        add = records.append
         for line, offset in zip(lines, offsets, strict=True):
             try:
-                records.append(self.record(line, offset))
+                if line.extra is not _ABSENT:
+                    add(self.record(line, offset))
+                    continue
+                # What `record` does for a line without extras, here since this loop bounds what the agent delivers.
+                text = bytes(line.tags)
+                tags, words = known(text) or self._learn(text)
+                add(
+                    Record(
+                        line.timestamp_ns, line.kind, line.name, line.value, tags, words, header, offset, None, _NONE
+                    )
+                )
             except UNREADABLE as error:
                 place = offset - start
                 damaged.append(Damage(offset, raw[place : raw.index(b"\n", place)], f"damaged line: {error}"))

@@ -17,13 +17,13 @@ from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import astuple
 
 from tallystick.backends._sql import Range, cells, covered, not_stored
 from tallystick.codec import encode
 from tallystick.records import Batch, Header, Record, Tags
 
-SeriesKey = tuple[int, str, str, str | None, tuple[str, ...], float]
+SeriesKey = tuple[Any, ...]
+"""The identity of the tags, name and kind; then unit, words and sample rate, unless they are None, none and 1."""
 
 Row = tuple[int, int, int, int, Any, str | None, str | None]
 
@@ -98,17 +98,21 @@ class Writer:
         others: list[Row] = []
         replacing: dict[str, Row] = {}
         known = plain.get
-        for moment, kind, name, value, tags, words, _, place, unit, metadata, rate, own_id in map(astuple, records):
-            key = (id(tags), name, kind, unit, words, rate)
-            series, cells_of_series = known(key) or self._begin(plain, key, tags)
+        for record in records:
+            tags, value, own_id, unit = record.tags, record.value, record.own_id, record.unit
+            key: SeriesKey = (id(tags), record.name, record.kind)
+            if unit is not None or record.words or record.sample_rate != 1.0:
+                key = (*key, unit, record.words, record.sample_rate)
+            series, cells_of_series = known(key) or self._begin(plain, key, record)
             natural = type(value) in _NATURAL or (type(value) is float and value - value == 0.0)  # no NaN, no infinity
-            if natural and own_id is None and not metadata:
-                cells_of_series += (series, moment, segment, place, value)
+            if natural and own_id is None and not record.metadata:
+                cells_of_series += (series, record.timestamp_ns, segment, record.offset, value)
                 continue
-            row = (series, moment, segment, place, *cells(value, metadata), own_id)
+            cell, extra = cells(value, record.metadata)
+            row = (series, record.timestamp_ns, segment, record.offset, cell, extra, own_id)
             if own_id is None:
                 others.append(row)
-            elif own_id not in replacing or replacing[own_id][1] <= moment:
+            elif own_id not in replacing or replacing[own_id][1] <= row[1]:
                 replacing[own_id] = row
         if replacing:
             # What is not newer goes first: a conflict then means that newer content is there.
@@ -135,10 +139,10 @@ class Writer:
         self._connection.executemany(INSERT, [flat[at : at + 5] for at in range(whole, len(flat), 5)])
 
     def _begin(
-        self, plain: dict[SeriesKey, tuple[int, list[Any]]], key: SeriesKey, tags: Tags
+        self, plain: dict[SeriesKey, tuple[int, list[Any]]], key: SeriesKey, record: Record
     ) -> tuple[int, list[Any]]:
         """The series of a record that is the first of its series in this batch."""
-        plain[key] = self._series.get(key) or self._learn(key, tags), []
+        plain[key] = self._series.get(key) or self._learn(key, record), []
         return plain[key]
 
     def _insert_one_by_one(self, batch: Batch, indices: Iterable[int], segment: int) -> dict[int, str]:
@@ -155,14 +159,15 @@ class Writer:
             self._connection.execute("RELEASE one")
         return rejected
 
-    def _learn(self, key: SeriesKey, tags: Tags) -> int:
+    def _learn(self, key: SeriesKey, record: Record) -> int:
         """The id of a series that is not in the cache, from the table or new there."""
         if key in self._learnt:
             return self._learnt[key][0]
-        _, name, kind, unit, words, rate = key
+        name, kind, unit, tags, words = record.name, record.kind, record.unit, record.tags, record.words
         texts = [name, kind, *words, *tags, *tags.values(), *([] if unit is None else [unit])]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError(f"name, kind, unit and tags must be texts: {name!r}, {kind!r}, {unit!r}, {tags!r}")
+        rate = record.sample_rate
         if not 0 < rate <= 1:
             raise ValueError(f"sample_rate: {rate} is not above 0 and at most 1")
         identity = _canonical([name, kind, unit, tags, words, rate])
