@@ -74,6 +74,7 @@ class Agent:
         self._attempt: Attempt | None = None
         self._last_save = self._last_house = self._last_sync = 0.0
         self._dead_seen = 0.0
+        self._complained = ""
         _agents.add(self)
 
     # --- for the owner ---
@@ -122,13 +123,23 @@ class Agent:
                     self._wait(ELECTION_SECONDS)
             except Stopped:
                 break
-            except Exception:
-                logger.exception("the agent of %s failed; it tries again in %s s", self.folder.path, ELECTION_SECONDS)
+            except Exception as error:
+                self._complain(error)
                 if until == "passed":
                     break
                 self._wait(ELECTION_SECONDS)
         self._election.resign()
         return done or until == "stopped"
+
+    def _complain(self, error: Exception) -> None:
+        """Log what stopped the work before any backend was asked; the spool's own messages once, since they say all."""
+        if not isinstance(error, SpoolError):
+            text = "the agent of %s failed; it tries again in %s s"
+            logger.error(text, self.folder.path, ELECTION_SECONDS, exc_info=error)
+        elif str(error) != self._complained:
+            logger.error("nothing of %s is delivered: %s", self.folder.path, error)
+            self._complained = str(error)
+        self.report.failed(error)
 
     # --- delivering ---
 

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick import plugins
-from tallystick.errors import SettingsError
+from tallystick.errors import SettingsError, SpoolTooNew
 from tallystick.queries import Query, Series
 from tallystick.recorder.inline import Inline
 from tallystick.settings import Settings
@@ -180,7 +180,10 @@ class SpoolRoute:
         while targets:
             if self._agent is not None:
                 self._agent.wake()
-            at = Positions(self.folder).at
+            try:
+                at = Positions(self.folder).at
+            except SpoolTooNew:  # whoever wrote them delivers; the agent's log says what to do
+                return False
             targets = [(s, end) for s, end in targets if at.get(s, 0) < end and self.folder.segment(s).exists()]
             if targets and time.monotonic() >= deadline:
                 return False

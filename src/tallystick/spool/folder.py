@@ -30,6 +30,8 @@ from tallystick.errors import SettingsError
 from tallystick.spool import disk
 
 RESERVE_BYTES: Final = 1 << 20
+LEFTOVER_SECONDS: Final = 60.0
+"""A file that is still not in its place so long after it was begun, and that nobody holds, was given up by a crash."""
 
 
 class Folder:
@@ -117,6 +119,13 @@ class Folder:
             with contextlib.suppress(FileNotFoundError):
                 total += entry.stat().st_size
         return total
+
+    def sweep(self) -> None:
+        """Remove what writers began aside and never put in its place."""
+        for path in self.segments.glob("*.new"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS and not disk.is_locked(path):
+                    disk.remove(path)
 
     # --- the reserve ---
 

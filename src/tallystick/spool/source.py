@@ -36,8 +36,6 @@ logger = logging.getLogger("tallystick.spool")
 
 MANY: Final = 64
 """So many finished segments are removed at once, sharing the syncs that must come first."""
-LEFTOVER_SECONDS: Final = 60.0
-"""A file that is still not in its place so long after it was begun, and that nobody holds, was given up by a crash."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -66,13 +64,25 @@ class SpoolSource:
         self._unreadable: set[str] = set()
         self._underway = Underway(folder)
         self._synced: set[str] = set()
+        self._ahead: dict[str, dict[int, str]] = {}
         if self.positions.fresh:
             self._count_what_is_known()
 
     def _count_what_is_known(self) -> None:
         """Without a notebook, what the dead letters tell is all that is known of earlier times."""
-        state = self.dead.state()
+        state, present = self.dead.state(), set(self.folder.segment_ids())
         self.positions.count_accepted(state.counts(self.folder, {}) + state.delivered + state.dropped)
+        for found in state.letters.values():  # those that will be read again, unless damage took their lines away
+            if found.header.segment in present:
+                self._ahead.setdefault(found.header.segment, {})[found.offset] = found.name
+
+    def _count_letters_of_no_line(self, segment: str, end: float, offsets: set[int]) -> None:
+        """Count the earlier dead letters up to `end` whose lines were not among those at `offsets`."""
+        ahead = self._ahead.get(segment, {})
+        for offset in [offset for offset in ahead if offset < end]:
+            name = ahead.pop(offset)
+            if offset not in offsets:
+                self.positions.count_accepted({name: 1})
 
     # --- receive and settle ---
 
@@ -135,6 +145,7 @@ class SpoolSource:
         names = Counter([record.name for record in records])
         positions.count_accepted(names)
         positions.count_accepted(Counter(lost.name for lost in letters[: len(delivery.damaged)]))
+        self._count_letters_of_no_line(reader.segment, batch.end, {found.offset for found in letters})
         positions.count_delivered(names - Counter([records[i].name for i in rejected]))
         if without_room:
             positions.count_dropped("dead_limit", Counter(lost.name for lost in without_room))
@@ -162,6 +173,7 @@ class SpoolSource:
     # --- keeping house ---
 
     def _finish(self, identity: str) -> None:
+        self._count_letters_of_no_line(identity, float("inf"), set())
         self._finished[identity] = self._readers.pop(identity)
         if len(self._finished) >= MANY:
             self.tidy()
@@ -196,7 +208,7 @@ class SpoolSource:
         self._remove(leftovers)
         self.positions.merged.difference_update(path.name for path in leftovers)
         self._forget_removed()
-        self._sweep()
+        self.folder.sweep()
         self.folder.keep_reserve()
 
     def _remove(self, paths: list[Path]) -> None:
@@ -249,13 +261,6 @@ class SpoolSource:
         for identity in [known for known in self.positions.at if known not in present]:
             if not self.folder.dropped(identity).exists():  # its counts go by this position
                 del self.positions.at[identity]
-
-    def _sweep(self) -> None:
-        """Remove what writers began aside and never put in its place."""
-        for path in self.folder.segments.glob("*.new"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS and not disk.is_locked(path):
-                    disk.remove(path)
 
     def sync_spool(self) -> None:
         """Make durable what was written since the last call (`fsync = "interval"`).
