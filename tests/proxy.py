@@ -51,7 +51,7 @@ class FaultProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.close()
+        _close(self._listener)
         self._changed.set()
         self.drop_connections()
 
@@ -71,7 +71,7 @@ class FaultProxy:
         was, self._mode = self._mode, mode
         self._changed.set()
         if mode == "refuse" and was != "refuse":
-            self._listener.close()
+            _close(self._listener)
             self.drop_connections()
         elif was == "refuse" and mode != "refuse":
             self._listener = self._listen(self.port)

@@ -19,6 +19,7 @@ BACKENDS: Final = {
     "sqlite": "tallystick.backends.sqlite:SqliteBackend",
     "log": "tallystick.backends.log:LogBackend",
     "memory": "tallystick.backends.memory:MemoryBackend",
+    "postgresql": "tallystick.backends.postgresql:PostgresqlBackend",
 }
 """URL scheme → `module:Class`. Each class has a class method `from_url(url)` that connects to nothing yet."""
 

@@ -1,0 +1,131 @@
+# ruff: noqa: S608  (pieces of SQL are put together here; every text of the question is a parameter)
+"""A `Query` as SQL for PostgreSQL, which does the counting.
+
+`matched` are the records that fit, with the tags to group by as columns; each aggregate is then one grouped select.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tallystick.backends.base import Foreign
+from tallystick.backends.postgresql_schema import quoted
+from tallystick.queries import Query, Series, finish, is_pattern
+
+_VALUES: Final = {
+    "count": "sum(1 / sample_rate)",
+    "sum": "sum(value / sample_rate)",
+    "mean": "sum(value / sample_rate) / sum(1 / sample_rate)",
+    "min": "min(value)",
+    "max": "max(value)",
+    "last": "(array_agg(value ORDER BY timestamp_ns DESC, value DESC))[1]",
+    "rate": "sum(value / sample_rate) / nullif({seconds}, 0)",
+}
+
+
+def native(schema: str) -> str:
+    """What a query reads from, when the records are ours."""
+    return f"SELECT timestamp_ns, name, kind, unit, value, tags, sample_rate FROM {quoted(schema)}.everything"
+
+
+def foreign(source: Foreign) -> tuple[str, list[Any]]:
+    """The same columns out of somebody else's table, and the parameters of that."""
+    time_ns = {
+        "native": "(extract(epoch from {c}) * 1000000000)::bigint",
+        "iso": "(extract(epoch from {c}::timestamptz) * 1000000000)::bigint",
+        "ns": "{c}::bigint",
+        "us": "({c} * 1000)::bigint",
+        "ms": "({c} * 1000000)::bigint",
+        "s": "({c} * 1000000000)::bigint",
+    }[source.time_unit].format(c=quoted(source.time))
+    pairs = ", ".join(f"%s::text, {quoted(column)}::text" for column in source.tags.values())
+    tags = f"jsonb_strip_nulls(jsonb_build_object({pairs}))" if pairs else "'{}'::jsonb"
+    name = f"{quoted(source.name)}::text" if source.name else "%s::text"
+    kind = f"{quoted(source.kind)}::text" if source.kind else "'gauge'::text"
+    table = ".".join(quoted(part) for part in source.source.split("."))
+    sql = (
+        f"SELECT {time_ns} AS timestamp_ns, {name} AS name, {kind} AS kind, NULL::text AS unit,"
+        f" {quoted(source.value)}::double precision AS value, {tags} AS tags, 1.0::double precision AS sample_rate"
+        f" FROM {table}"
+    )
+    return sql, [*([] if source.name else [source.source]), *source.tags]
+
+
+def answer(connection: Any, query: Query, source: str, given: list[Any]) -> list[Series]:
+    sql, parameters = _statement(query, source, given)
+    points: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    for name, unit, *tags, bucket, value in connection.execute(sql, parameters):
+        if value is not None:
+            moment = bucket / 1e9 if query.bucket_ns is not None else query.start or 0.0
+            points.setdefault((name, unit, *tags), []).append((moment, float(value)))
+    series = [
+        Series(name=name, unit=unit, tags=dict(zip(query.by, tags, strict=True)), points=sorted(found))
+        for (name, unit, *tags), found in points.items()
+    ]
+    return finish(series, query.limit)
+
+
+def _statement(query: Query, source: str, given: list[Any]) -> tuple[str, list[Any]]:
+    tags = "".join(f", tags ->> %s AS tag{index}" for index in range(len(query.by)))
+    group = ", ".join(["name", "unit", *(f"tag{index}" for index in range(len(query.by))), "bucket"])
+    conditions, parameters = fits(query)
+    if query.aggregate != "count":
+        conditions.append("value IS NOT NULL")
+    matched = (
+        f"WITH matched AS (SELECT timestamp_ns, name, unit, value, sample_rate, {_bucket(query)} AS bucket{tags}"
+        f" FROM ({source}) AS source WHERE {' AND '.join(conditions) or 'true'})"
+    )
+    parameters = [*query.by, *given, *parameters]
+    if query.percentile is not None:
+        percent = round(query.percentile * 100)
+        window = f"(PARTITION BY {group})"
+        placed = (
+            f"placed AS (SELECT {group}, value, count(*) OVER {window} AS n,"
+            f" row_number() OVER (PARTITION BY {group} ORDER BY value) AS place FROM matched)"
+        )
+        nearest_rank = f"(n * {percent} + 99) / 100"
+        return f"{matched}, {placed} SELECT {group}, value FROM placed WHERE place = {nearest_rank}", parameters
+    value = _VALUES[query.aggregate].format(seconds=_seconds(query))
+    return f"{matched} SELECT {group}, {value} FROM matched GROUP BY {group}", parameters
+
+
+def fits(query: Query) -> tuple[list[str], list[Any]]:
+    """The conditions that a query's names, kinds, `where` and time range make, and their parameters."""
+    conditions: list[str] = []
+    parameters: list[Any] = []
+    if "*" not in query.names:
+        exact = [name for name in query.names if not is_pattern(name)]
+        patterns = [_like(name) for name in query.names if is_pattern(name)]
+        conditions.append("(name = ANY(%s) OR name LIKE ANY(%s))")
+        parameters += [exact, patterns]
+    if query.kinds:
+        conditions.append("kind = ANY(%s)")
+        parameters.append(list(query.kinds))
+    for tag, values in query.where.items():
+        conditions.append("tags ->> %s = ANY(%s)")
+        parameters += [tag, list(values)]
+    for operator, bound in ((">=", query.start_ns), ("<", query.end_ns)):
+        if bound is not None:
+            conditions.append(f"timestamp_ns {operator} %s")
+            parameters.append(bound)
+    return conditions, parameters
+
+
+def _like(pattern: str) -> str:
+    plain = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return plain.replace("*", "%").replace("?", "_")
+
+
+def _bucket(query: Query) -> str:
+    size = query.bucket_ns
+    if size is None:
+        return "0"
+    return f"timestamp_ns - ((timestamp_ns %% {size}) + {size}) %% {size}"  # a plain division would round towards zero
+
+
+def _seconds(query: Query) -> str:
+    if query.bucket_ns is not None:
+        return repr(query.bucket_ns / 1e9)
+    if query.start is not None and query.end is not None:
+        return repr(query.end - query.start)
+    return "(max(timestamp_ns) - min(timestamp_ns)) / 1e9"

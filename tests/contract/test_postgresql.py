@@ -1,0 +1,54 @@
+"""PostgreSQL against the contract, on a real server."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from tests.contract.faults import FaultContract
+from tests.services import service
+
+from tallystick.backends.base import Backend
+from tallystick.backends.postgresql import PostgresqlBackend
+from tallystick.testing import BackendContract
+
+pytestmark = pytest.mark.service("postgresql")
+
+_numbers = itertools.count()
+
+
+def new_url(url: str) -> str:
+    """A schema of our own in the database."""
+    return f"{url}?schema=contract_{os.getpid()}_{next(_numbers)}"
+
+
+def drop(backend: Any) -> None:
+    with psycopg.connect(service("postgresql"), autocommit=True) as connection:
+        connection.execute(f'DROP SCHEMA IF EXISTS "{backend._schema}" CASCADE')
+
+
+class TestPostgresql(BackendContract):
+    def make_backend(self, tmp_path: Path) -> Backend:
+        return PostgresqlBackend.from_url(new_url(service("postgresql")))
+
+    def reopen(self, backend: Backend) -> Backend:
+        assert isinstance(backend, PostgresqlBackend)
+        return PostgresqlBackend(backend._url)
+
+    def tear_down(self, backend: Backend) -> None:
+        drop(backend)
+
+
+class TestPostgresqlOnABadNetwork(FaultContract):
+    server = "postgresql"
+
+    def make_backend(self, port: int, timeout_seconds: float) -> Backend:
+        url = new_url(f"postgresql://postgres@127.0.0.1:{port}/tallystick")
+        return PostgresqlBackend.from_url(f"{url}&timeout_seconds={timeout_seconds}")
+
+    def tear_down(self, backend: Backend) -> None:
+        drop(backend)
