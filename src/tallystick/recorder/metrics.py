@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, Unpack
 
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.queries import Query, Series
@@ -32,6 +32,18 @@ if TYPE_CHECKING:
     from tallystick.spool.spool import Lines
 
 Timestamp: TypeAlias = float | datetime | None
+
+
+class CountDetails(TypedDict, total=False):
+    """What a count may tell besides name, value and tags. Each is None when it is not given."""
+
+    timestamp: Timestamp
+    """Epoch seconds or an aware datetime; default: now."""
+    metadata: Mapping[str, Any] | None
+    """Stored and not indexed."""
+    unit: str | None
+    sample_rate: float | None
+    """Below 1, only that share of the calls is recorded, and sums count them for the rest."""
 
 
 class Metrics:
@@ -84,25 +96,14 @@ class Metrics:
 
     # --- recording ---
 
-    def increment(
-        self,
-        name: str,
-        value: float = 1,
-        *,
-        tags: Tags = None,
-        timestamp: Timestamp = None,
-        metadata: Mapping[str, Any] | None = None,
-        unit: str | None = None,
-        sample_rate: float | None = None,
-    ) -> None:
+    def increment(self, name: str, value: float = 1, *, tags: Tags = None, **details: Unpack[CountDetails]) -> None:
         """Count `value` more of `name`.
 
-        `tags` are a dict, or a list of words. `timestamp` is epoch seconds or an aware datetime (default: now),
-        `metadata` is stored and not indexed. With a `sample_rate` below 1 only that share of the calls is recorded,
-        and sums count them for the rest.
+        `tags` are a dict, or a list of words. `details` are `timestamp=`, `metadata=`, `unit=` and `sample_rate=`, as
+        `CountDetails` describes them; four arguments with defaults would cost a twentieth of the call.
         """
         try:
-            if timestamp is None and metadata is None and unit is None and sample_rate is None:
+            if not details:
                 same, one, head, tail = self._counters[name][encode(tags)]
                 if same == tags:
                     if value is ONE:
@@ -113,26 +114,26 @@ class Metrics:
                         return
         except Exception:  # not seen before, or no room in the segment, or not to be encoded: the long way
             pass
-        self._record(COUNTER, name, value, tags, timestamp, metadata, unit, sample_rate)
+        self._increment(name, value, tags, **details)
 
-    def decrement(
+    def _increment(
         self,
         name: str,
-        value: float = 1,
-        *,
-        tags: Tags = None,
+        value: float,
+        tags: Tags,
         timestamp: Timestamp = None,
         metadata: Mapping[str, Any] | None = None,
         unit: str | None = None,
         sample_rate: float | None = None,
     ) -> None:
+        self._record(COUNTER, name, value, tags, timestamp, metadata, unit, sample_rate)
+
+    def decrement(self, name: str, value: float = 1, *, tags: Tags = None, **details: Unpack[CountDetails]) -> None:
         """Count `value` less of `name`: an increment by `-value`."""
         less: Any = value
         if isinstance(value, (int, float)):
             less = -value
-        self.increment(
-            name, less, tags=tags, timestamp=timestamp, metadata=metadata, unit=unit, sample_rate=sample_rate
-        )
+        self.increment(name, less, tags=tags, **details)
 
     def gauge(
         self,
