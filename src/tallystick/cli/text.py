@@ -21,7 +21,7 @@ def number(value: float) -> str:
     """At most four significant digits; whole numbers whole, with separators."""
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
 
 
 def span(seconds: float) -> str:
