@@ -8,8 +8,8 @@
 - A server that already runs is used and left running. One that this run started is stopped at its end, unless another
   run uses it by then or TALLYSTICK_SERVICES_LEAVE=1. The summary at the end names what was started.
 - TALLYSTICK_TEST_<NAME>_URL names a server that somebody runs otherwise (`docker compose up`); nothing is started then.
-- A server that cannot start skips the test and says by which command one sees why; with CI in the environment it fails it.
-- Tests share a server and whatever is in it, also with other runs: give databases, indices and buckets names of your own.
+- A server that cannot start skips the test and says which command shows why; with CI in the environment it fails it.
+- Tests share a server and what is in it, also with other runs: give databases, indices and buckets names of your own.
 - `service(name, own=True)` is a server of this process alone, empty, on a port of its own. `kill` (kill -9 of all its
   processes), `restart` (with its data) and `kill_and_restart` are for such servers only.
 
@@ -39,6 +39,8 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts" / "services"
 USERS = Path(tempfile.gettempdir()) / f"tallystick-services-{os.getuid()}"  # who uses a server holds a shared lock here
 ENVIRONMENT = dict(os.environ)  # tests change theirs
+# Half the time to start and less speed later, which tests need least.
+ENVIRONMENT.setdefault("TALLYSTICK_SEARCH_OPTIONS", "-XX:TieredStopAtLevel=1")
 RUN = "TALLYSTICK_SERVICES_RUN_NOTES"  # the folder of this run's notes; whoever made it ends the run
 
 _config: pytest.Config | None = None

@@ -175,12 +175,15 @@ class SearchServer(Server):
 
     def environment(self) -> dict[str, str]:
         foreign = ("ES_", "OPENSEARCH_", "JAVA_", "_JAVA")
-        heap = os.environ.get("TALLYSTICK_SEARCH_HEAP") or "512m"
+        heap, options = (
+            os.environ.get("TALLYSTICK_SEARCH_HEAP") or "512m",
+            os.environ.get("TALLYSTICK_SEARCH_OPTIONS", ""),
+        )
         return {key: value for key, value in os.environ.items() if not key.startswith(foreign)} | {
             f"{self.prefix}_JAVA_HOME": str(self.java),
             f"{self.prefix}_PATH_CONF": str(self.folder / "conf"),
             f"{self.prefix}_TMPDIR": str(self.folder / "tmp"),
-            f"{self.prefix}_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
+            f"{self.prefix}_JAVA_OPTS": f"-Xms{heap} -Xmx{heap} {options}",
         }
 
     def ready(self) -> bool:
