@@ -43,12 +43,13 @@ def send(
     target = _target(where)
     pairs = {tag: values[-1] for tag, values in tag_pairs(tags, "--tag").items()}
     metrics = Metrics(target.url, home=target.folder.home, pipeline=target.name, app="tallystick", strict=True)
+    delivered = False
     try:
         _record(metrics, kind, name, value, pairs, unit)
         delivered = metrics.flush(wait)
         dropped = metrics.dropped
     finally:
-        metrics.close(0)
+        metrics.close(1.0 if delivered else 0.0)  # when it is delivered, the segment goes at once
     if dropped:
         reasons = ", ".join(sorted({reason for reason, _ in dropped}))
         raise Failure(f"not recorded: {reasons}; `tallystick doctor` says more")

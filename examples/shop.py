@@ -1,0 +1,1 @@
+../src/tallystick/cli/demo/shop.py
