@@ -6,7 +6,6 @@ The agent and the backends are imported here when they are first needed, so that
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import threading
@@ -58,6 +57,8 @@ def make_route(settings: Settings, backend: object) -> Route:
 
 def pipeline_of(backend: Backend) -> str:
     """A pipeline's name from where its backend writes, so that records for one never reach another."""
+    import hashlib  # brings OpenSSL along, which most programs that only record never need
+
     kind = type(backend).__name__.removesuffix("Backend").lower() or "backend"
     return f"{kind}-{hashlib.blake2b(backend.address.encode(), digest_size=6).hexdigest()}"
 

@@ -19,7 +19,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -174,4 +173,4 @@ def pipelines(home: Path | str) -> list[Folder]:
 
 def new_segment_id() -> str:
     """24 hexadecimal digits: milliseconds since the epoch (12), then chance (12). Sorted by name is sorted by age."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(6).hex()}"
