@@ -103,7 +103,7 @@ class Agent:
             return True
         self._thread.join(timeout_seconds + 0.1)
         if self._thread.is_alive() and self._attempt is not None:
-            self._attempt.end()  # it hangs in its backend and will be left there: that is no crash
+            self._attempt.close()  # it hangs in its backend and will be left there: that is no crash
         return not self._thread.is_alive()
 
     def run(self, until: Until = "stopped") -> bool:

@@ -1,21 +1,25 @@
 """Finding the record that kills the agent.
 
-Before a batch goes to the backend its place is written to the file `attempt`, and wiped when the backend has answered
-or failed in an orderly way. So a place that stands there at a start is what was being written when the last agent died.
+Before a batch goes to the backend its place is written to the file `attempt`, and taken back when the backend has
+answered or failed in an orderly way. So a place that stands there at a start is what was being written when the last
+agent died: a suspect. Suspects stay in the file until the agent has got over them.
 
 Invariants
-- A range that was being written at a crash is delivered record by record from then on: the next crash has a single
-  culprit.
-- A single record at which three crashes happened is not tried again: it goes to the dead letters (quarantine).
+- A suspect range is delivered record by record: the next crash has a single culprit.
+- A single record at which three crashes happened is not tried again: it goes to the dead letters (quarantine), but only
+  after its neighbours were delivered. Where they hang or crash, too, they become suspects, and nothing is lost of what
+  is known of the others: so a backend that never answers quarantines no record that has neighbours.
 - A note that is not whole accuses nobody.
-- A stop on purpose wipes the file: stopping is no crash. (A process that is killed from outside three times, each
-  time while the same record was on its way, quarantines that record; it can be retried from the dead letters.)
+- A stop on purpose is no crash, also when the backend hangs and is left to itself. (A process that is killed from
+  outside three times, each time while the same record was on its way, may quarantine that record; it can be retried
+  from the dead letters.)
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from typing import Final
 
 import msgspec
@@ -26,75 +30,105 @@ from tallystick.spool import disk
 from tallystick.spool.folder import Folder
 
 CRASHES: Final = 3
-_SIZE_BYTES: Final = 256
+SUSPECTS: Final = 24
+"""So many are remembered; the oldest are forgotten first."""
+_SIZE_BYTES: Final = 4096
 
 
 class _Place(msgspec.Struct, frozen=True):
+    """Bytes of a segment, how many records they hold, and how often the agent died while they were on their way."""
+
     segment: str
     start: int
     end: int
-    crashes: int
-    """How many crashes happened at this place before this attempt."""
+    records: int
+    crashes: int = 0
+
+    def touches(self, segment: str, start: int, end: int) -> bool:
+        return self.segment == segment and self.start < end and start < self.end
+
+
+class _Notes(msgspec.Struct, frozen=True):
+    now: _Place | None = None
+    suspects: list[_Place] = []
 
 
 class Attempt:
-    """The notes of one agent. What it found at its start is in `suspect`."""
+    """The notes of one agent, who goes on from those of the last."""
 
     def __init__(self, folder: Folder) -> None:
         self._fd = os.open(folder.attempt, os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
-        self.suspect: _Place | None = None
+        self._lock = threading.Lock()  # the owner of a thread that hangs in its backend gives up for it
+        self._suspects: list[_Place] = []
         with contextlib.suppress(*UNREADABLE):
-            found = msgspec.json.decode(without_checksum(os.pread(self._fd, _SIZE_BYTES, 0)), type=_Place)
-            self.suspect = msgspec.structs.replace(found, crashes=found.crashes + 1)
+            notes = msgspec.json.decode(without_checksum(os.pread(self._fd, _SIZE_BYTES, 0)), type=_Notes)
+            self._suspects = notes.suspects
+            if notes.now is not None:
+                self._accuse(notes.now)
+
+    def _accuse(self, place: _Place) -> None:
+        """The agent died there. What is narrower than a known suspect is one more; what is wider takes its place."""
+        known = [s for s in self._suspects if s.touches(place.segment, place.start, place.end)]
+        crashes = 1 + max((s.crashes for s in known), default=0)
+        narrower = [s for s in known if place.start <= s.start and s.end <= place.end]
+        self._suspects = [s for s in self._suspects if s not in narrower][1 - SUSPECTS :]
+        self._suspects.append(msgspec.structs.replace(place, crashes=crashes))
 
     def begin(self, batch: Batch) -> None:
-        suspect = self.suspect
-        crashes = suspect.crashes if suspect is not None and self._touches(batch, suspect) else 0
-        self._note(with_checksum(msgspec.json.encode(_Place(batch.segment, batch.start, batch.end, crashes))))
+        """These records are on their way."""
+        self._note(_Place(batch.segment, batch.start, batch.end, len(batch)))
 
     def end(self) -> None:
-        self._note(b"")
+        """They are no longer: the backend has answered, or failed in an orderly way."""
+        self._note(None)
 
     def parts(self, batch: Batch) -> list[Batch]:
-        """The batch as it is to be delivered: whole, or, where it touches the suspect range, with that range in
-        single records.
-        """
-        suspect = self.suspect
-        if suspect is None or not self._touches(batch, suspect):
+        """The batch as it is to be delivered: whole, or, where it touches suspects, these in single records."""
+        self._suspects = [s for s in self._suspects if s.segment != batch.segment or s.end > batch.start]
+        suspects = [s for s in self._suspects if s.touches(batch.segment, batch.start, batch.end)]
+        if not suspects:
             return [batch]
+        single = [any(s.start <= record.offset < s.end for s in suspects) for record in batch.records]
         parts, rest = [], batch
-        while len(rest) > 1:
-            inside = suspect.start <= rest.records[0].offset < suspect.end
-            cut = 1 if inside else next((i for i, r in enumerate(rest.records) if r.offset >= suspect.start), len(rest))
-            if cut >= len(rest):
-                break
-            part, rest = rest.split(cut)
-            parts.append(part)
-            if not inside and rest.records[0].offset >= suspect.end:
-                break
-        return [*parts, rest]
+        for cut in range(len(batch) - 1, 0, -1):
+            if single[cut] or single[cut - 1]:
+                rest, part = rest.split(cut)
+                parts.append(part)
+        return [rest, *reversed(parts)]
 
     def quarantined(self, batch: Batch) -> str | None:
-        """Why this batch must not be tried again, if so."""
-        suspect = self.suspect
-        if suspect is None or len(batch) != 1 or suspect.crashes < CRASHES or not self._touches(batch, suspect):
-            return None
-        if suspect.end - suspect.start > batch.end - batch.start:
+        """Why this record must not be tried again, if so."""
+        accused = [s for s in self._accusing(batch) if s.crashes >= CRASHES]
+        if not accused:
             return None
         return (
-            f"quarantined: the agent died {suspect.crashes} times delivering this record; mend the cause, then retry it"
+            f"quarantined: the agent died {accused[0].crashes} times delivering this record;"
+            " mend the cause, then retry it"
         )
 
-    @staticmethod
-    def _touches(batch: Batch, suspect: _Place) -> bool:
-        return batch.segment == suspect.segment and batch.start < suspect.end and suspect.start < batch.end
+    def settled(self, batch: Batch) -> None:
+        """The record went to the dead letters; should it be retried from there, that is a new try."""
+        accusing = self._accusing(batch)
+        self._suspects = [s for s in self._suspects if s not in accusing]
 
-    def _note(self, text: bytes) -> None:
-        with contextlib.suppress(OSError):
-            os.pwrite(self._fd, text.ljust(_SIZE_BYTES), 0)
+    def _accusing(self, batch: Batch) -> list[_Place]:
+        """Suspects that are this one record."""
+        if len(batch) != 1:
+            return []
+        offset = batch.records[0].offset
+        return [s for s in self._suspects if s.records == 1 and s.touches(batch.segment, offset, offset + 1)]
+
+    def _note(self, now: _Place | None, *, last: bool = False) -> None:
+        notes = b""
+        if now is not None or self._suspects:
+            notes = with_checksum(msgspec.json.encode(_Notes(now, self._suspects)))
+        with self._lock, contextlib.suppress(OSError):
+            if self._fd >= 0:
+                os.pwrite(self._fd, notes.ljust(_SIZE_BYTES), 0)
+                if last:
+                    fd, self._fd = self._fd, -1
+                    os.close(fd)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            self.end()
-            os.close(self._fd)
-            self._fd = -1
+        """Stop on purpose; what is begun from now on is noted no more."""
+        self._note(None, last=True)

@@ -48,11 +48,14 @@ class Deliverer:
             if not part.records:
                 continue
             reason = self._attempt.quarantined(part)
-            if reason is not None:
+            if reason is None:
+                for offset, why in self._write(part, waiting).items():
+                    rejected[places[offset]] = why
+            elif any(self._attempt.quarantined(other) is None for other in waiting):
+                waiting.insert(0, part)  # its neighbours go first: should they hang, too, it is not the record
+            else:
                 rejected[places[part.records[0].offset]] = reason
-                continue
-            for offset, why in self._write(part, waiting).items():
-                rejected[places[offset]] = why
+                self._attempt.settled(part)
         return rejected
 
     def _write(self, part: Batch, waiting: list[Batch]) -> dict[int, str]:
