@@ -1,5 +1,5 @@
-"""An agent as a process of its own, which delivers to the pipeline's SQLite file all there is, or for ever. It may be
-told to be struck down at some point of its work.
+"""An agent as a process of its own, which delivers all there is, or for ever. It may be told to be struck down at some
+point of its work, or get a database with a temper.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 
-from tests.acceptance.programs.databases import PickySqlite
+from tests.acceptance.programs.databases import OwnDatabase, PickySqlite
 from tests.acceptance.programs.points import POINTS, strike_at
 
 from tallystick.agent.agent import Agent
+from tallystick.backends.base import Backend
 from tallystick.spool.folder import Folder
 
 
@@ -22,12 +24,18 @@ def main() -> None:
     parser.add_argument("--strike", choices=[*POINTS], metavar="POINT")
     parser.add_argument("--at", type=int, default=1, help="the so many-th time that it comes to the point")
     parser.add_argument("--signal", type=lambda name: signal.Signals[name], default=signal.SIGKILL)
+    parser.add_argument("--own-database", type=Path, help="deliver to an OwnDatabase there instead of to SQLite")
+    parser.add_argument("--deadly", nargs="*", default=())
+    parser.add_argument("--death", default="kill")
     parser.add_argument("--for-ever", action="store_true")
     options = parser.parse_args()
     if options.strike:
         strike_at(options.strike, options.at, options.signal)
     folder = Folder(os.environ["TALLYSTICK_HOME"])
-    agent = Agent(folder, PickySqlite(folder.database), batch_records=options.batch_records)
+    backend: Backend = PickySqlite(folder.database)
+    if options.own_database:
+        backend = OwnDatabase(options.own_database, deadly=tuple(options.deadly), death=options.death)
+    agent = Agent(folder, backend, batch_records=options.batch_records)
     print("delivering", flush=True)
     sys.exit(not agent.run("stopped" if options.for_ever else "empty"))
 
