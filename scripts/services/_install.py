@@ -78,6 +78,8 @@ def debian(*packages: str) -> None:
     missing = [name for name, state in states.items() if "ok installed" not in state]
     if not missing:
         return
+    if os.geteuid() != 0 and not shutil.which("sudo"):
+        raise Failure(f"as root, once: apt-get install --no-install-recommends {' '.join(missing)}")
     say(f"installing the Debian packages {' '.join(missing)}")
     root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300"]
