@@ -75,7 +75,8 @@ class SqliteBackend:
 
     @property
     def address(self) -> str:
-        return f"sqlite:///{self.path}"
+        path = str(self.path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+        return f"sqlite:///{path}"
 
     def __repr__(self) -> str:
         return f"SqliteBackend({str(self.path)!r})"

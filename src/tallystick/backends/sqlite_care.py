@@ -77,7 +77,8 @@ def prune(connection: sqlite3.Connection, before_ns: int) -> int:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        time.sleep(0)  # a writer that waits for the lock gets its turn
+        if series:
+            time.sleep(_SLICE_SECONDS)  # a writer that waits for the lock gets its turn
     _forget_segments(connection, before_ns)
     return pruned
 
@@ -87,7 +88,7 @@ def _prune_slice(connection: sqlite3.Connection, series: list[int], before_ns: i
     deadline = time.monotonic() + _SLICE_SECONDS
     pruned = 0
     emptied = []
-    while series and time.monotonic() < deadline:
+    while series:
         cut = connection.execute(
             "SELECT timestamp_ns FROM points WHERE series = ? AND timestamp_ns < ?"
             " ORDER BY timestamp_ns LIMIT 1 OFFSET ?",
@@ -99,6 +100,8 @@ def _prune_slice(connection: sqlite3.Connection, series: list[int], before_ns: i
         ).rowcount
         if cut is None:
             emptied.append((series.pop(),))
+        if time.monotonic() > deadline:
+            break
     _forget_series(connection, emptied)
     return pruned
 
