@@ -57,10 +57,10 @@ class Health(msgspec.Struct, frozen=True):
         if time.time() - last <= max_age_seconds:
             return ""
         since = f"for {span(time.time() - last)}" if last else "yet"
-        why = self.beat.last_error if self.beat and self.beat.last_error and self.delivering else ""
-        why = why or ("" if self.delivering else "nobody delivers; run `tallystick agent`")
+        why = [] if self.delivering else ["nobody delivers; run `tallystick agent`"]
+        why += [self.beat.last_error] if self.beat and self.beat.last_error else []
         waiting = f"{number(self.pending)} pending, the oldest for {span(age)}, and nothing delivered {since}"
-        return f"{waiting}: {why}" if why else waiting
+        return ": ".join([waiting, *why])
 
     def findings(self, max_age_seconds: float) -> list[str]:
         """What `status --check` complains of."""

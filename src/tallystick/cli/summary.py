@@ -18,7 +18,7 @@ from rich.table import Table
 
 from tallystick.backends.base import Backend
 from tallystick.cli.options import Filters
-from tallystick.cli.output import table
+from tallystick.cli.output import console, table
 from tallystick.cli.text import number, quantity, span, sparkline
 from tallystick.queries import Series
 from tallystick.records import COUNTER, EVENT, GAUGE, KINDS, TIMING
@@ -31,10 +31,12 @@ AGGREGATES: Final = {
     EVENT: ("count",),
     OWN: ("count",),
 }
+_NARROW: Final = {GAUGE: ("last", "min", "max"), TIMING: ("count", "mean", "p95")}
+_NARROW_COLUMNS: Final = 100
 _SHAPE: Final = {COUNTER: "sum", GAUGE: "mean", TIMING: "mean"}
-BARS: Final = 30
+BARS: Final = 20
 _COARSE: Final = 300
-_STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
+_STEPS: Final = (1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 Key = tuple[str, str | None, tuple[tuple[str, str | None], ...]]
 
@@ -163,8 +165,10 @@ def bucket_of(seconds: float) -> float:
 
 
 def tables(found: list[Summary], over: Span) -> Iterator[Table]:
-    """A table for each kind, with the shape over time."""
-    for kind, aggregates in AGGREGATES.items():
+    """A table for each kind, with the shape over time; a narrow terminal gets the first things only."""
+    narrow = console().width < _NARROW_COLUMNS
+    for kind, everything in AGGREGATES.items():
+        aggregates = _NARROW.get(kind, everything) if narrow else everything
         rows = [one for one in found if one.kind == kind]
         if not rows:
             continue

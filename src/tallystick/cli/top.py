@@ -84,7 +84,9 @@ def _screen(out: Console, *, live: bool) -> Iterator[Any]:
     if not live:
         yield out.print
         return
-    with Live(console=out, auto_refresh=False, vertical_overflow="crop") as screen:
+    with Live(
+        console=out, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, vertical_overflow="crop"
+    ) as screen:
         yield lambda drawn: screen.update(drawn, refresh=True)
 
 

@@ -32,8 +32,9 @@ def doctor(where: Where, offline: bool, max_age: str, as_json: bool) -> None:
     max_age_seconds = seconds_of(max_age, "--max-age")
     settings = where.settings()
     found: dict[str, list[Finding]] = {"": list(host.look(settings))}
-    for target in targets(where):
-        found[target.name] = list(pipeline.look(target, settings, max_age_seconds, offline=offline))
+    if all(one.level != "fail" for one in host.folder(settings.home)):
+        for target in targets(where):
+            found[target.name] = list(pipeline.look(target, settings, max_age_seconds, offline=offline))
     failed = sum(one.level == "fail" for findings in found.values() for one in findings)
     if as_json:
         lines = [

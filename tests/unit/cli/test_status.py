@@ -1,0 +1,157 @@
+"""`tallystick status` and `doctor`: what they say of a pipeline, and when they complain."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.unit.cli.calling import answer, call
+
+from tallystick import Metrics
+from tallystick.agent.report import Heartbeat
+from tallystick.spool.folder import Folder
+from tallystick.spool.positions import Positions
+
+
+def unhappy(home: Path, name: str = "default", **facts: object) -> None:
+    """What an agent leaves behind whose database did not take the records."""
+    beat = Heartbeat(host="web-1", pid=42, mode="process", since=time.time(), beat=time.time(), **facts)  # type: ignore[arg-type]
+    Folder(home, name).agent.write_bytes(msgspec.json.encode(beat))
+
+
+def wait_in_spool(name: str = "a", seconds_ago: float = 0.0) -> None:
+    with Metrics(deliver="off") as metrics:
+        metrics.increment(name, timestamp=time.time() - seconds_ago)
+
+
+def findings(*words: str, exits: int = 0) -> dict[str, str]:
+    """What the doctor says, by level: all sentences of a level together."""
+    found: dict[str, str] = {"ok": "", "warn": "", "fail": ""}
+    for one in answer("doctor", *words, exits=exits)["findings"]:
+        found[one["level"]] += f"{one['pipeline'] or 'host'}: {one['what']}; {one['remedy']}\n"
+    return found
+
+
+def test_an_empty_home_is_no_failure(home: Path) -> None:
+    assert "Nothing was recorded" in call("status").stdout
+    assert call("status", "--check").stdout == "ok: 0 pipelines\n"
+    assert answer("status") == {"home": str(home), "ok": True, "pipelines": []}
+    assert not home.exists(), "looking makes nothing"
+
+
+def test_status_tells_the_books_the_target_and_who_delivers(home: Path) -> None:
+    with Metrics() as metrics:
+        metrics.increment("good")
+        metrics.gauge("worse", float("nan"))
+        assert metrics.flush()
+        shown = call("status").stdout
+        (found,) = answer("status")["pipelines"]
+    assert f"default → sqlite:///{home}/default/records.db" in shown
+    assert "1 accepted = 1 delivered + 0 pending + 0 dead + 0 dropped" in shown
+    assert f"a thread of the application, pid {os.getpid()} on {socket.gethostname()}" in shown
+    assert "refused   nan: 1 (worse 1)" in shown
+    assert found["delivering"]
+    assert found["agent"]["pid"] == os.getpid()
+    assert found["delivered"] == {"good": 1}
+    assert found["refused"] == {"nan": {"worse": 1}}
+
+
+def test_check_ends_with_1_when_nothing_moves_although_the_spool_is_not_empty(home: Path) -> None:
+    wait_in_spool(seconds_ago=120)
+    unhappy(home, last_failed=time.time(), last_error="Unavailable: the database is down")
+    done = call("status", "--check", exits=1)
+    assert "default: 1 pending, the oldest for 2" in done.stdout
+    assert "and nothing delivered yet: nobody delivers; run `tallystick agent`: Unavailable: the data" in done.stdout
+    assert not answer("status")["ok"]
+    assert call("status", "--check", "--max-age", "10m").stdout == "ok: 1 pipeline\n", "younger than is asked for"
+
+
+def test_check_is_content_while_old_records_are_being_delivered(home: Path) -> None:
+    wait_in_spool(seconds_ago=120)
+    unhappy(home, last_delivered=time.time() - 30)
+    assert call("status", "--check").stdout == "ok: 1 pipeline\n"
+    unhappy(home, last_delivered=time.time() - 90)
+    assert "nothing delivered for 1.5 min" in call("status", "--check", exits=1).stdout
+
+
+def test_check_ends_with_1_when_the_books_do_not_balance(home: Path) -> None:
+    call("send", "increment", "a")
+    positions = Positions(Folder(home))
+    positions.count_accepted({"lost": 3})
+    positions.save(durable=False)
+    done = call("status", "--check", exits=1)
+    assert "the books do not balance (lost +3)" in done.stdout
+    assert "the books do not balance" in findings(exits=1)["fail"]
+
+
+def test_the_doctor_finds_nothing_wrong_in_a_healthy_place() -> None:
+    call("send", "increment", "a")
+    found = findings()
+    assert (found["fail"], found["warn"]) == ("", "")
+    for sight in (
+        "SQLite 3",
+        "is writable",
+        "locks and mapped files work",
+        "free on the disk",
+        "1 accepted",
+        "answers",
+    ):
+        assert sight in found["ok"]
+
+
+def test_the_doctor_finds_that_nobody_delivers() -> None:
+    wait_in_spool()
+    assert "1 records wait, and nobody delivers; run `tallystick agent`" in findings()["warn"]
+    assert "nobody delivers" in findings("--max-age", "0.001s", exits=1)["fail"]
+
+
+def test_the_doctor_is_loud_about_a_database_that_wants_a_person(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no.db").write_text("this is no database " * 100)
+    monkeypatch.setenv("TALLYSTICK_BACKEND", f"sqlite:///{tmp_path}/no.db")
+    wait_in_spool()
+    unhappy(home, last_error="Misconfigured: it is no database", action_needed=True)
+    assert "the database wants a person: Misconfigured" in findings("--offline", exits=1)["fail"]
+    assert f"sqlite:///{tmp_path}/no.db: " in findings(exits=1)["fail"]
+    assert "to do     Misconfigured" in call("status").stdout
+
+
+def test_the_doctor_finds_misspelt_variables_and_settings_that_differ(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("send", "increment", "a")
+    monkeypatch.setenv("TALLYSTICK_BACKNED", "x")
+    assert "TALLYSTICK_BACKNED is no setting; did you mean backend?" in findings()["warn"]
+    monkeypatch.setenv("TALLYSTICK_BACKEND", f"sqlite:///{tmp_path}/elsewhere.db")
+    assert f"the settings say sqlite:///{tmp_path}/elsewhere.db, the application that" in findings()["warn"]
+
+
+def test_the_doctor_finds_a_home_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TALLYSTICK_HOME", str(tmp_path / "file"))
+    assert "is no folder" in findings(exits=1)["fail"]
+
+
+def test_the_doctor_finds_clocks_that_are_ahead(home: Path) -> None:
+    wait_in_spool(seconds_ago=-7_300)
+    assert "2.03 h in the future" in findings("--offline")["warn"]
+    folder = Folder(home)
+    (identity,) = folder.segment_ids()
+    ahead = f"{int((time.time() + 86_400) * 1000):012x}{identity[12:]}"
+    os.rename(folder.segment(identity), folder.segment(ahead))
+    assert f"segment {ahead} was begun 24 h in the future" in findings("--offline")["warn"]
+
+
+def test_the_doctor_finds_what_the_dead_left_behind_and_repair_removes_it(home: Path) -> None:
+    call("send", "increment", "a")
+    left = Folder(home).segments / "0198f3000000aaaaaaaaaaaa.new"
+    left.write_bytes(bytes(100))
+    os.utime(left, (1_000_000_000, 1_000_000_000))
+    assert "1 files are left over" in findings("--offline")["warn"]
+    call("spool", "repair", "--yes")
+    assert not left.exists()
