@@ -19,7 +19,13 @@ BACKENDS: Final = {
     "sqlite": "tallystick.backends.sqlite:SqliteBackend",
     "log": "tallystick.backends.log:LogBackend",
     "memory": "tallystick.backends.memory:MemoryBackend",
+    "mongodb": "tallystick.backends.mongodb:MongodbBackend",
+    "mongodb+srv": "tallystick.backends.mongodb:MongodbBackend",
     "postgresql": "tallystick.backends.postgresql:PostgresqlBackend",
+    "elasticsearch": "tallystick.backends.elasticsearch:ElasticsearchBackend",
+    "elasticsearch+https": "tallystick.backends.elasticsearch:ElasticsearchBackend",
+    "opensearch": "tallystick.backends.opensearch:OpensearchBackend",
+    "opensearch+https": "tallystick.backends.opensearch:OpensearchBackend",
 }
 """URL scheme → `module:Class`. Each class has a class method `from_url(url)` that connects to nothing yet."""
 

@@ -15,7 +15,7 @@ import difflib
 import ipaddress
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -83,7 +83,7 @@ def read_url(url: str, *, default_port: int, tls: bool, options: Mapping[str, ty
     secret = Secret(unquote(password)) if password else given.pop("password", None)
     read = ServerUrl(
         scheme=parts.scheme,
-        hosts=tuple(_host(text, default_port, shown) for text in hosts.split(",")),
+        hosts=read_hosts(hosts, default_port, shown),
         name=unquote(parts.path.lstrip("/")).rstrip("/"),
         user=unquote(user) or None,
         password=secret,
@@ -91,12 +91,18 @@ def read_url(url: str, *, default_port: int, tls: bool, options: Mapping[str, ty
     )
     secrets = secret is not None or any(isinstance(value, Secret) for value in given.values())
     if secrets and not tls and not given.get("allow_plain_credentials"):
-        refuse_plain_credentials(read, shown)
+        refuse_plain_credentials(read.hosts, shown)
     return read
 
 
-def refuse_plain_credentials(url: ServerUrl, shown: str) -> None:
-    far = [host for host, _ in url.hosts if not is_loopback(host)]
+def read_hosts(text: str, default_port: int, shown: str) -> tuple[tuple[str, int], ...]:
+    """`a:9200,b,[::1]` as names with ports."""
+    return tuple(_host(part, default_port, shown) for part in text.split(","))
+
+
+def refuse_plain_credentials(hosts: Iterable[tuple[str, int]], shown: str) -> None:
+    """Raises `SettingsError` when one of the hosts is not this machine."""
+    far = [host for host, _ in hosts if not is_loopback(host)]
     if far:
         raise SettingsError(
             f"backend: {shown!r} would send its password or key unencrypted to {far[0]}; use TLS, or say"

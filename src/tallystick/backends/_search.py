@@ -1,0 +1,252 @@
+"""Records in a search engine: what the backends for Elasticsearch and OpenSearch share.
+
+What it keeps
+- A batch is one bulk request, and each record's fate is read from its item in the answer. The request returns when
+  every shard's log is on disk; nothing is refreshed for it, so records are found a second later.
+- Two deliveries of a record, at whatever time and from wherever, are one document; see `_search_shape.py`.
+- A client's connections stay in the process that made them: after a fork the child makes its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Final, Self
+from urllib.parse import quote
+
+from tallystick.backends import _search_bulk, _search_query
+from tallystick.backends._search_foreign import fields_of
+from tallystick.backends._search_http import Json, Refused, Server, Wire
+from tallystick.backends._search_query import Fields, Search
+from tallystick.backends._search_schema import Schema
+from tallystick.backends._search_shape import NativeShape, Shape, record_of
+from tallystick.backends._search_tags import TagStyle
+from tallystick.backends._search_time import Time
+from tallystick.backends._search_wire import PORT, access
+from tallystick.backends._url import read_url
+from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
+from tallystick.errors import Misconfigured, MissingExtra, QueryError, SettingsError, TooLarge, Unavailable
+from tallystick.masking import Secret
+from tallystick.queries import Query, Series
+from tallystick.records import Batch, Record
+
+OPTIONS: Final[dict[str, type]] = {"api_key": Secret, "bearer_token": Secret, "query_timeout_seconds": float}
+"""Of the URL, beside those of every server's."""
+
+BODY_BYTES: Final = 10_000_000
+"""The largest request made. Hosted services and proxies refuse more than that, some by hanging up in the middle."""
+
+_PAGE: Final = 1_000
+
+
+class SearchBackend:
+    """`index` begins the names of the indices and is the alias that joins them. `client` is a ready client object of
+    the driver; without one, `hosts` (`"host"`, `"host:9200"` or a list of these) and the rest say how to get there. An
+    `api_key` is as the server gave it out, encoded or `id:key`. `setup=False` makes nothing on the server. A `shape`
+    other than the native one decides about its documents and indices itself, and its template is its own affair.
+    """
+
+    inline: ClassVar[bool] = False
+    product: ClassVar[str]
+    scheme: ClassVar[str]
+    tags: ClassVar[TagStyle]
+
+    def __init__(
+        self,
+        hosts: str | Sequence[str] = "localhost",
+        *,
+        index: str = "tallystick",
+        client: Any = None,
+        shape: Shape | None = None,
+        setup: bool = True,
+        user: str | None = None,
+        password: str | Secret | None = None,
+        api_key: str | Secret | None = None,
+        bearer_token: str | Secret | None = None,
+        tls: bool = False,
+        ca_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        insecure_tls: bool = False,
+        allow_plain_credentials: bool = False,
+        timeout_seconds: float = 10.0,
+        connect_timeout_seconds: float = 5.0,
+        query_timeout_seconds: float = 60.0,
+    ) -> None:
+        native = NativeShape(index, self.tags)
+        self.index = index
+        self.shape: Shape = shape or native
+        self.timeout_seconds = timeout_seconds
+        self.query_timeout_seconds = query_timeout_seconds
+        self.version = ""
+        encryption = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file, "insecure_tls": insecure_tls}
+        self._access = access(
+            hosts,
+            user=user,
+            password=password,
+            api_key=api_key,
+            bearer_token=bearer_token,
+            tls=encryption if tls else None,
+            allow_plain_credentials=allow_plain_credentials,
+            timeout_seconds=timeout_seconds,
+            connect_timeout_seconds=connect_timeout_seconds,
+        )
+        self._client = client
+        self._places = self._access.places if client is None else self._places_of(client)
+        self._setup = setup and shape is None
+        self._schema = Schema(index, self.tags)
+        self._server: Server | None = None
+        self._made_in = self._opened_in = os.getpid()
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """`scheme://user:password@host:9200,other:9200/index?option=value`, with `+https` after the scheme for TLS."""
+        tls = url.partition("://")[0].endswith("+https")
+        read = read_url(url, default_port=PORT, tls=tls, options=OPTIONS)
+        index = {"index": read.name} if read.name else {}
+        return cls(read.places, user=read.user, password=read.password, tls=tls, **index, **read.options)
+
+    @property
+    def address(self) -> str:
+        return f"{self.scheme}{'' if self._access.tls is None else '+https'}://{self._places}/{self.index}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.address!r})"
+
+    # --- what the two engines differ in -------------------------------------------------------------------------------
+
+    def _connect(self) -> Wire:
+        """Connections of this process's own; nothing is sent yet."""
+        raise MissingExtra(f"{type(self).__name__} names no driver")
+
+    def _places_of(self, client: Any) -> str:
+        """The hosts that a client was given. Raises `SettingsError` for an object that is no such client."""
+        raise SettingsError(f"{type(self).__name__} takes no client")
+
+    def _check_product(self, version: Json) -> None:
+        """Raises `Misconfigured` for a server that this backend does not know, by what it says of its version."""
+
+    @property
+    def _forked(self) -> bool:
+        """Whether a client that was handed in belongs to another process."""
+        return self._made_in != os.getpid()
+
+    # --- the contract -------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        self._opened()
+
+    def write(self, batch: Batch) -> WriteResult:
+        index, lines, sent, refused = self.shape.lines(batch)
+        if not lines:
+            return WriteResult(refused) if refused else ACCEPTED
+        body = "".join(lines).encode()
+        if len(body) > BODY_BYTES and len(sent) > 1:
+            raise TooLarge(f"{len(sent)} records make a request of {len(body)} bytes, more than {BODY_BYTES}")
+        server = self._opened()
+        # The server gives up on a shard before we give up on the server, so that it still tells about the others.
+        wait = f"timeout={round(self.timeout_seconds * 800)}ms"
+        answer = server.bulk(f"/{quote(index)}/_bulk?{wait}&{_search_bulk.PARAMETERS}", body)
+        result = _search_bulk.verdicts(answer, sent, self.address)
+        if not refused:
+            return result
+        return WriteResult({**refused, **result.rejected}, result.kept, result.retry_after_seconds)
+
+    def query(self, query: Query) -> list[Series]:
+        if self.shape.foreign is not None:
+            return self.query_foreign(query, self.shape.foreign)
+        time = Time()
+        fields = Fields(time, "value", self.tags, name="name", kind="kind", unit="unit", weight="weight")
+        return self._ask(query, fields, self._search(self.index))
+
+    def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
+        fields = fields_of(self._opened(), foreign)
+        return self._ask(query, fields, self._search(foreign.source))
+
+    def _ask(self, query: Query, fields: Fields, search: Search) -> list[Series]:
+        try:
+            return _search_query.answer(search, query, fields)
+        except Refused as error:
+            raise QueryError(str(error)) from None
+
+    def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
+        fields = Fields(Time(), "value", self.tags, name="name", kind="kind", unit="unit", weight="weight")
+        fitting = _search_query.filters(query, fields, query.start_ns, query.end_ns)
+        if fitting is None or newest == 0:
+            return
+        body: Json = {"query": {"bool": {"filter": fitting}}}
+        if newest is None:
+            yield from self._pages(body, "asc")
+        else:
+            found = self._pages(body, "desc")
+            yield from reversed([record for _, record in zip(range(newest), found, strict=False)])
+
+    def _pages(self, body: Json, order: str) -> Iterator[Record]:
+        """The records that fit, page by page; their order is total, so each page begins after the last one's end."""
+        search = self._search(self.index)
+        body = {
+            **body,
+            "size": _PAGE,
+            "sort": [{field: {"order": order}} for field in ("@timestamp", "segment", "offset")],
+        }
+        while True:
+            hits = search(body)["hits"]["hits"]
+            for hit in hits:
+                yield record_of(hit["_source"])
+            if len(hits) < _PAGE:
+                return
+            body["search_after"] = hits[-1]["sort"]
+
+    def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None and self._opened_in == os.getpid():
+            server.close()
+
+    # --- care ---------------------------------------------------------------------------------------------------------
+
+    def setup(self) -> list[str]:
+        server = self._opened(setup=False)
+        return self._schema.ensure_template(server) + self._schema.mend_indices(server)
+
+    def check(self) -> list[Line]:
+        server = self._opened(setup=False)
+        return [Line(ok=True, what=f"{self.product} {self.version} answers"), *self._schema.check(server)]
+
+    def indices(self) -> list[dict[str, Any]]:
+        return self._schema.indices(self._opened())
+
+    def prune(self, before: float) -> int:
+        return self._schema.prune(self._opened(), before, self.query_timeout_seconds)
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    def _opened(self, *, setup: bool | None = None) -> Server:
+        """The server, asked for what it is and set up when this process meets it for the first time."""
+        if self._server is not None and self._opened_in == os.getpid():
+            return self._server
+        server = Server(self._connect(), self.address, self.timeout_seconds)
+        try:
+            info = server.ask("GET", "/")
+            if not isinstance(info, dict) or not isinstance(info.get("version"), dict):
+                raise Misconfigured(f"{self.address} answers, but not as {self.product} does; check host and port")
+            self.version = str(info["version"].get("number", ""))
+            self._check_product(info["version"])
+            if self._setup if setup is None else setup:
+                self._schema.ensure_template(server)
+        except BaseException:
+            server.close()
+            raise
+        self._server, self._opened_in = server, os.getpid()
+        return server
+
+    def _search(self, source: str) -> Search:
+        server = self._opened()
+        target = f"/{quote(source, safe=',*')}/_search?allow_partial_search_results=false&ignore_unavailable=true"
+
+        def search(body: Json) -> Json:
+            found: Json = server.ask("POST", target, body, timeout_seconds=self.query_timeout_seconds)
+            if found.get("timed_out"):
+                raise Unavailable(f"{self.address} ended a query before its time: the answer is not whole")
+            return found
+
+        return search

@@ -1,0 +1,87 @@
+"""How to get to a search server: hosts, TLS and credentials, as both drivers are told.
+
+Credentials stay `Secret`s until the moment of a request, so that no driver's object, log or traceback shows them.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tallystick.backends._url import place, read_hosts, refuse_plain_credentials
+from tallystick.errors import Misconfigured, SettingsError, Unavailable
+from tallystick.masking import Secret
+
+PORT: Final = 9200
+
+
+@dataclass(frozen=True)
+class Access:
+    """`authorization` is the value of the header of that name. `tls` are the options of `_url.tls_context`, or None
+    where nothing is encrypted."""
+
+    hosts: tuple[tuple[str, int], ...]
+    authorization: Secret | None
+    tls: dict[str, Any] | None
+    timeout_seconds: float
+    connect_timeout_seconds: float
+
+    @property
+    def places(self) -> str:
+        return ",".join(place(host, port) for host, port in self.hosts)
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.authorization is None else {"authorization": self.authorization.reveal()}
+
+
+def access(
+    hosts: str | Sequence[str],
+    *,
+    user: str | None,
+    password: str | Secret | None,
+    api_key: str | Secret | None,
+    bearer_token: str | Secret | None,
+    tls: dict[str, Any] | None,
+    allow_plain_credentials: bool,
+    timeout_seconds: float,
+    connect_timeout_seconds: float,
+) -> Access:
+    """Raises `SettingsError` for hosts that cannot be read and credentials that contradict each other."""
+    text = hosts if isinstance(hosts, str) else ",".join(hosts)
+    found = tuple(dict.fromkeys(read_hosts(text, PORT, text)))
+    authorization = _authorization(user, _plain(password), _plain(api_key), _plain(bearer_token))
+    if authorization is not None and tls is None and not allow_plain_credentials:
+        refuse_plain_credentials(found, text)
+    return Access(found, authorization, tls, timeout_seconds, min(connect_timeout_seconds, timeout_seconds))
+
+
+def _plain(secret: str | Secret | None) -> str | None:
+    return secret.reveal() if isinstance(secret, Secret) else secret
+
+
+def _authorization(
+    user: str | None, password: str | None, api_key: str | None, bearer_token: str | None
+) -> Secret | None:
+    if (user is None) != (password is None):
+        raise SettingsError("backend: a user needs a password, and a password a user: user:password@ or password_file=")
+    if sum(part is not None for part in (user, api_key, bearer_token)) > 1:
+        raise SettingsError("backend: give one of user and password, api_key, bearer_token")
+    if user is not None:
+        return Secret(f"Basic {_base64(f'{user}:{password}')}")
+    if api_key is not None:
+        return Secret(f"ApiKey {_base64(api_key) if ':' in api_key else api_key}")
+    return None if bearer_token is None else Secret(f"Bearer {bearer_token}")
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def no_answer(address: str, error: Exception) -> Unavailable:
+    """What a driver's exception means that says that no answer came."""
+    cause = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in cause or "CERTIFICATE_REQUIRED" in cause:
+        return Misconfigured(f"{address}: TLS: {cause}; name the authority by ca_file=, or a cert_file= of your own")
+    return Unavailable(f"{address} gave no answer: {type(error).__name__}: {cause}")
