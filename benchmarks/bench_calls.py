@@ -12,7 +12,6 @@ from contextlib import ExitStack
 
 from contestants import (
     Pairs,
-    calls,
     logging_call,
     opentelemetry_call,
     per_call,
@@ -25,11 +24,13 @@ from contestants import (
 )
 from harness import Figure, Options, compare, main, take_turns, temporary_folder
 
-COUNT = 60_000
+CALLS = 2_000
+TURNS = 30
+"""Together more than a segment holds, so that each round pays for at least one rotation."""
 
 
 def measure(options: Options) -> Iterator[Figure]:
-    count = options.scaled(COUNT)
+    turns = options.scaled(TURNS)
     with temporary_folder() as folder, ExitStack() as stack:
         metrics = stack.enter_context(spooling(folder / "home"))
         labelled, multiprocess = prometheus_counter(), prometheus_multiprocess_counter(folder)
@@ -67,20 +68,20 @@ def measure(options: Options) -> Iterator[Figure]:
                 with histogram.labels(plan, region).time():
                     pass
 
-        few = count // 5
+        few = CALLS // 5
         jobs = {
-            "increment": per_call(increment, count),
-            "prometheus": per_call(prometheus, count),
-            "multiprocess": per_call(prometheus_mapped, count),
+            "increment": per_call(increment, CALLS),
+            "prometheus": per_call(prometheus, CALLS),
+            "multiprocess": per_call(prometheus_mapped, CALLS),
             "opentelemetry": per_call(opentelemetry_call(), few),
             "statsd": per_call(stack.enter_context(statsd_call()), few),
             "logging": per_call(stack.enter_context(logging_call(folder)), few),
-            "bound": per_call(bound, count),
-            "prometheus bound": per_call(prometheus_bound, count),
-            "timed": per_call(timed, count),
-            "prometheus time": per_call(prometheus_time, count),
+            "bound": per_call(bound, CALLS),
+            "prometheus bound": per_call(prometheus_bound, CALLS),
+            "timed": per_call(timed, CALLS),
+            "prometheus time": per_call(prometheus_time, CALLS),
         }
-        took = take_turns(options.rounds, jobs)
+        took = take_turns(options.rounds, jobs, turns)
 
         def against(name: str, ours: str, theirs: str, goal: float) -> Figure:
             return compare(name, took[ours], took[theirs], goal)
@@ -93,7 +94,7 @@ def measure(options: Options) -> Iterator[Figure]:
         yield against("bound inc() / prometheus bound inc()", "bound", "prometheus bound", 0.90)
         yield against("with timed(...) / prometheus with labels(a, b).time()", "timed", "prometheus time", 0.60)
         metrics.close()
-        found, called = stored(folder / "home"), 3 * len(calls(count)) * (options.rounds + 1)
+        found, called = stored(folder / "home"), 3 * CALLS * turns * (options.rounds + 1)
         if found != called:
             raise SystemExit(f"{called} records were recorded and {found} are in the spool")
 

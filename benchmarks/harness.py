@@ -1,9 +1,10 @@
 """What every benchmark here shares: rounds that take turns, ratios between neighbours, and one way to print.
 
-A figure is a ratio of two things measured in the same process within the same seconds. Machines differ, and a shared one
-changes from minute to minute, so:
+A figure is a ratio of two things measured in the same process within the same seconds. Machines differ, and a shared
+one changes from minute to minute, so:
 
-- The contestants take turns within each round, in an order that rotates, and a ratio is only ever formed within a round.
+- The contestants take turns within each round, in an order that rotates, and a ratio is only formed within a round.
+  Short ones take many turns a round, of a few milliseconds each, so that what disturbs one disturbs all.
 - What is printed is the median of the rounds' ratios, with the lowest and the highest of its middle half beside it.
 - There are at least `ROUNDS` rounds; `--quick` runs fewer and smaller ones and says so.
 
@@ -46,7 +47,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table. `low` and `high` bound the middle half of the rounds; `better` says where the goal lies."""
+    """One line of the table. `low` and `high` bound the middle half of the rounds; `better` says where the goal is."""
 
     name: str
     value: float
@@ -67,26 +68,30 @@ class Figure:
         span = "" if self.low is None or self.high is None else f"[{_short(self.low)} - {_short(self.high)}]"
         verdict = "ok" if self.reached else "missed"
         value = f"{_short(self.value)}{self.unit}"
-        return f"{self.name:<62} {value:>9}  {sign} {_short(self.goal):<6} {verdict:<7} {span:<17} {self.note}".rstrip()
+        return f"{self.name:<62} {value:>9}  {sign} {self.goal:<5g} {verdict:<7} {span:<17} {self.note}".rstrip()
 
 
 def _short(number: float) -> str:
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.0f}" if number == int(number) else f"{number:.2f}"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.3f}"
 
 
-def take_turns(rounds: int, jobs: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Run every job once a round, the first one changing from round to round; what each returned, by its name.
+def take_turns(rounds: int, jobs: Mapping[str, Callable[[], float]], turns: int = 1) -> dict[str, list[float]]:
+    """Run every job `turns` times a round, the first one changing from turn to turn. For each round the mean of what
+    the job returned, by its name.
 
     One round more than asked is run first, and not counted: caches fill and files are made in it.
     """
     names = list(jobs)
     results: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(-1, rounds):
-        shift = turn % len(names)
-        for name in names[shift:] + names[:shift]:
-            value = jobs[name]()
-            if turn >= 0:
-                results[name].append(value)
+    for number in range(-1, rounds):
+        sums = dict.fromkeys(names, 0.0)
+        for turn in range(turns):
+            shift = (number + turn) % len(names)
+            for name in names[shift:] + names[:shift]:
+                sums[name] += jobs[name]()
+        if number >= 0:
+            for name in names:
+                results[name].append(sums[name] / turns)
     return results
 
 
