@@ -153,10 +153,11 @@ class Agent:
             while self._election.won() and not self._over():
                 if self._retry_dead(source, deliverer):
                     continue
+                stopping = self._stopping  # before the look: it may be set when there was nothing to see yet
                 delivery = source.receive(self.batch_records)
                 if delivery is None:
                     self._keep_house(idle=True)
-                    if until != "stopped" or self._stopping:
+                    if until != "stopped" or stopping:
                         return True
                     self._wait(POLL_SECONDS)
                     continue

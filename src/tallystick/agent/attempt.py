@@ -5,10 +5,11 @@ answered or failed in an orderly way. So a place that stands there at a start is
 agent died: a suspect. Suspects stay in the file until the agent has got over them.
 
 Invariants
-- A suspect range is delivered record by record: the next crash has a single culprit.
-- A single record at which three crashes happened is not tried again: it goes to the dead letters (quarantine), but only
-  after its neighbours were delivered. Where they hang or crash, too, they become suspects, and nothing is lost of what
-  is known of the others: so a backend that never answers quarantines no record that has neighbours.
+- A suspect range is delivered record by record: the next crash has a single culprit. From then on its neighbours go
+  first.
+- A single record at which three crashes happened is not tried again: it goes to the dead letters (quarantine). Before
+  one of them at least the backend must have answered in the same run, else nothing tells the record's doing from a
+  backend that hangs until somebody kills the process. Only a record without neighbours is not given this chance.
 - A note that is not whole accuses nobody.
 - A stop on purpose is no crash, also when the backend hangs and is left to itself. (A process that is killed from
   outside three times, each time while the same record was on its way, may quarantine that record; it can be retried
@@ -36,12 +37,16 @@ _SIZE_BYTES: Final = 4096
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """Bytes of a segment, how many records they hold, and how often the agent died while they were on their way."""
+    """Bytes of a segment, how many records they hold, and how often the agent died while they were on their way.
+
+    `answered` tells whether the backend had answered before, in the same run of the agent.
+    """
 
     segment: str
     start: int
     end: int
     records: int
+    answered: bool
     crashes: int = 0
 
     def touches(self, segment: str, start: int, end: int) -> bool:
@@ -60,6 +65,8 @@ class Attempt:
         self._fd = os.open(folder.attempt, os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
         self._lock = threading.Lock()  # the owner of a thread that hangs in its backend gives up for it
         self._suspects: list[_Place] = []
+        self.answered = False
+        """Whether the backend has given a verdict on anything in this run."""
         with contextlib.suppress(*UNREADABLE):
             notes = msgspec.json.decode(without_checksum(os.pread(self._fd, _SIZE_BYTES, 0)), type=_Notes)
             self._suspects = notes.suspects
@@ -71,45 +78,47 @@ class Attempt:
         known = [s for s in self._suspects if s.touches(place.segment, place.start, place.end)]
         crashes = 1 + max((s.crashes for s in known), default=0)
         narrower = [s for s in known if place.start <= s.start and s.end <= place.end]
+        answered = place.answered or any(s.answered for s in narrower)
         self._suspects = [s for s in self._suspects if s not in narrower][1 - SUSPECTS :]
-        self._suspects.append(msgspec.structs.replace(place, crashes=crashes))
+        self._suspects.append(msgspec.structs.replace(place, crashes=crashes, answered=answered))
 
     def begin(self, batch: Batch) -> None:
         """These records are on their way."""
-        self._note(_Place(batch.segment, batch.start, batch.end, len(batch)))
+        self._note(_Place(batch.segment, batch.start, batch.end, len(batch), self.answered))
 
     def end(self) -> None:
         """They are no longer: the backend has answered, or failed in an orderly way."""
         self._note(None)
 
-    def parts(self, batch: Batch) -> list[Batch]:
-        """The batch as it is to be delivered: whole, or, where it touches suspects, these in single records."""
+    def parts(self, batch: Batch) -> tuple[list[Batch], list[Batch]]:
+        """The batch as it is to be delivered: whole, or, where it touches suspects, these in single records, the worst
+        last. Besides, the single records that must not be tried again.
+        """
         self._suspects = [s for s in self._suspects if s.segment != batch.segment or s.end > batch.start]
         suspects = [s for s in self._suspects if s.touches(batch.segment, batch.start, batch.end)]
         if not suspects:
-            return [batch]
+            return [batch], []
         single = [any(s.start <= record.offset < s.end for s in suspects) for record in batch.records]
-        parts, rest = [], batch
+        pieces, rest = [], batch
         for cut in range(len(batch) - 1, 0, -1):
             if single[cut] or single[cut - 1]:
-                rest, part = rest.split(cut)
-                parts.append(part)
-        return [rest, *reversed(parts)]
+                rest, piece = rest.split(cut)
+                pieces.append(piece)
+        pieces = [rest, *reversed(pieces)]
+        accused = [piece for piece in pieces if self._accusing(piece)]
+        others = [piece for piece in pieces if not self._accusing(piece)]
+        condemned = [piece for piece in accused if self._condemned(piece, alone=not others)]
+        return [*others, *(piece for piece in accused if piece not in condemned)], condemned
 
-    def quarantined(self, batch: Batch) -> str | None:
-        """Why this record must not be tried again, if so."""
-        accused = [s for s in self._accusing(batch) if s.crashes >= CRASHES]
-        if not accused:
-            return None
-        return (
-            f"quarantined: the agent died {accused[0].crashes} times delivering this record;"
-            " mend the cause, then retry it"
-        )
+    def _condemned(self, batch: Batch, *, alone: bool) -> bool:
+        return any(s.crashes >= CRASHES and (s.answered or alone) for s in self._accusing(batch))
 
-    def settled(self, batch: Batch) -> None:
-        """The record went to the dead letters; should it be retried from there, that is a new try."""
+    def quarantine(self, batch: Batch) -> str:
+        """Why this record is not tried again. Should it be retried from the dead letters, that is a new try."""
         accusing = self._accusing(batch)
         self._suspects = [s for s in self._suspects if s not in accusing]
+        crashes = max(s.crashes for s in accusing)
+        return f"quarantined: the agent died {crashes} times delivering this record; mend the cause, then retry it"
 
     def _accusing(self, batch: Batch) -> list[_Place]:
         """Suspects that are this one record."""

@@ -42,20 +42,15 @@ class Deliverer:
         """The reasons of the rejected records, by index in `batch.records`. Raises `Stopped`."""
         rejected: dict[int, str] = {}
         places = {record.offset: index for index, record in enumerate(batch.records)}
-        waiting = self._attempt.parts(batch)[::-1]
+        parts, condemned = self._attempt.parts(batch)
+        waiting = parts[::-1]
         while waiting:
             part = waiting.pop()
-            if not part.records:
-                continue
-            reason = self._attempt.quarantined(part)
-            if reason is None:
+            if part.records:
                 for offset, why in self._write(part, waiting).items():
                     rejected[places[offset]] = why
-            elif any(self._attempt.quarantined(other) is None for other in waiting):
-                waiting.insert(0, part)  # its neighbours go first: should they hang, too, it is not the record
-            else:
-                rejected[places[part.records[0].offset]] = reason
-                self._attempt.settled(part)
+        for part in condemned:  # the very last, for should the agent die before, it would forget what they did
+            rejected[places[part.records[0].offset]] = self._attempt.quarantine(part)
         return rejected
 
     def _write(self, part: Batch, waiting: list[Batch]) -> dict[int, str]:
@@ -86,6 +81,7 @@ class Deliverer:
             return {}
         finally:
             self._attempt.end()
+        self._attempt.answered = True
         self._report.wrote(len(part) - len(result.kept) - len(result.rejected), time.perf_counter() - began)
         if result.kept:
             waiting.append(part.only(result.kept))
