@@ -6,6 +6,7 @@ its standard output, and the test waits for these; every wait is bounded. What s
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import queue
@@ -37,6 +38,8 @@ class Running:
         self.name = " ".join(command[2:])
         self._errors = errors
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self.ended_at = math.inf
+        """When it had ended, on the clock of `time.monotonic()`, which all processes of a machine share."""
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
         with errors.open("wb") as sink:
             self.process = subprocess.Popen(
@@ -59,6 +62,7 @@ class Running:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._lines.put(line.rstrip("\n"))
+        self.ended_at = time.monotonic()
         self._lines.put(None)
 
     def line(self) -> str:
@@ -93,6 +97,7 @@ class Running:
         """Its exit code (a negative one is the signal that ended it), as soon as it has ended."""
         ready, _, _ = select.select([self._ended], [], [], timeout_seconds)
         assert ready, f"{self.name} does not end within {timeout_seconds} s\n{self.errors}"
+        self._reader.join(1.0)  # longer only when a child of it lives on with the same output
         return self.process.wait()
 
     def wait_until_stopped(self) -> None:

@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--strike", choices=[*POINTS], metavar="POINT")
     parser.add_argument("--at", type=int, default=1, help="the so many-th time that it comes to the point")
     parser.add_argument("--signal", type=lambda name: signal.Signals[name], default=signal.SIGKILL)
+    parser.add_argument("--pipeline", default="default")
     parser.add_argument("--own-database", type=Path, help="deliver to an OwnDatabase there instead of to SQLite")
     parser.add_argument("--deadly", nargs="*", default=())
     parser.add_argument("--death", default="kill")
@@ -31,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.strike:
         strike_at(options.strike, options.at, options.signal)
-    folder = Folder(os.environ["TALLYSTICK_HOME"])
+    folder = Folder(os.environ["TALLYSTICK_HOME"], options.pipeline)
     backend: Backend = PickySqlite(folder.database)
     if options.own_database:
         backend = OwnDatabase(options.own_database, deadly=tuple(options.deadly), death=options.death)

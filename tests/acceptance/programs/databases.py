@@ -54,7 +54,11 @@ class OwnDatabase(BaseBackend):
         if self._seconds == float("inf"):
             threading.Event().wait()
         time.sleep(self._seconds)
-        return super().write(batch)
+        assert self._connection is not None
+        self._connection.execute("BEGIN")
+        result = super().write(batch)
+        self._connection.execute("COMMIT")
+        return result
 
     def report(self, name: str, kind: str, value: Value, tags: dict[str, str], id: str) -> None:
         if f"{name} {value}" in self._deadly:
