@@ -33,6 +33,9 @@ from tallystick.errors import QueryError
 
 AGGREGATES: Final = ("count", "sum", "mean", "min", "max", "last", "rate", "p50", "p95", "p99")
 
+_FOREVER_SECONDS: Final = 9e9
+"""Times and spans are less than this (285 years), so that as nanoseconds they fit 64 bits."""
+
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -46,7 +49,7 @@ def seconds_of(span: str | float, what: str = "span") -> float:
         if not match:
             raise QueryError(f"{what}: {span!r} is no time span; write a number and a unit, such as 90s, 5m, 24h, 7d")
         span = float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
-    if isinstance(span, bool) or not 0 < span < 1e12:
+    if isinstance(span, bool) or not 0 < span < _FOREVER_SECONDS:
         raise QueryError(f"{what}: {span!r} is no positive time span")
     return float(span)
 
@@ -62,8 +65,8 @@ def _epoch(moment: float | str | datetime | None, what: str) -> float | None:
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise QueryError(f"{what}: {moment!r} has no time zone; use an aware datetime")
-        return moment.timestamp()
-    if moment is not None and (not isinstance(moment, int | float) or not abs(moment) < 1e11):
+        moment = moment.timestamp()
+    if moment is not None and (not isinstance(moment, int | float) or not abs(moment) < _FOREVER_SECONDS):
         raise QueryError(f"{what}: {moment!r} is no time; give seconds since the epoch, ISO 8601 text or a datetime")
     return moment
 

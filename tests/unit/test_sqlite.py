@@ -18,7 +18,7 @@ import pytest
 from tallystick.backends import sqlite_care, sqlite_rows, sqlite_schema
 from tallystick.backends.base import Managed, Readable
 from tallystick.backends.sqlite import SqliteBackend
-from tallystick.errors import Misconfigured, SettingsError, Unavailable
+from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query
 from tallystick.records import COUNTER, GAUGE, Record
 from tallystick.testing import at, counters, make_batch
@@ -253,6 +253,39 @@ def test_a_rejected_record_is_rejected_again_and_its_place_stays_open(backend: S
     backend.write(mended)
     assert rows(backend, "SELECT start, stop FROM ledger") == [(batch.start, batch.end)]
     assert len(list(backend.records(Query()))) == 7
+
+
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
+def test_a_file_that_goes_away_under_the_writer_is_made_anew(backend: SqliteBackend, how: str) -> None:
+    backend.write(make_batch(*counters(5)))
+    for file in list(backend.path.parent.glob("records.db*")):
+        if how == "moved":
+            file.rename(file.with_name(f"old-{file.name}"))
+        else:
+            file.unlink()
+    if how == "replaced":
+        SqliteBackend(backend.path).write(make_batch(*counters(3)))
+    backend.write(make_batch(*counters(11)))
+    assert total(backend) == (14 if how == "replaced" else 11)
+
+
+def test_a_reader_in_the_middle_sees_what_was_there_when_it_began(backend: SqliteBackend) -> None:
+    batch = make_batch(*(Record(at(i), COUNTER, f"hits.{i}", i) for i in range(50)))
+    backend.write(batch)
+    for newest in (None, 50):
+        reading = backend.records(Query(), newest=newest)
+        first = next(reading)
+        assert SqliteBackend(backend.path).prune(at(100) / 1e9) == 50
+        assert by_id([first, *reading]) == by_id(batch.records)
+        assert list(backend.records(Query())) == []
+        with closing(sqlite3.connect(backend.path)) as connection, connection:
+            connection.execute("DELETE FROM ledger")
+        backend.write(batch)
+
+
+def test_a_question_with_too_many_texts_says_so(backend: SqliteBackend) -> None:
+    with pytest.raises(QueryError, match="more texts than SQLite takes"):
+        backend.query(Query("hits", where={"user": [str(number) for number in range(300_000)]}))
 
 
 # Several processes

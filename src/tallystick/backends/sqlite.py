@@ -59,6 +59,7 @@ class SqliteBackend:
         self._connection: sqlite3.Connection | None = None
         self._writer: Writer | None = None
         self._pid = 0
+        self._file: tuple[int, int] | None = None
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -82,7 +83,8 @@ class SqliteBackend:
         return f"SqliteBackend({str(self.path)!r})"
 
     def open(self) -> None:
-        if self._writer is None or self._pid != os.getpid():
+        """Cheap when open. A file that was moved away or removed is made anew: writing on would go to nowhere."""
+        if self._writer is None or self._pid != os.getpid() or self._file != _identity(self.path):
             self.setup()
 
     def write(self, batch: Batch) -> WriteResult:
@@ -120,7 +122,8 @@ class SqliteBackend:
             except BaseException:
                 connection.close()
                 raise
-        self._connection, self._writer, self._pid = connection, Writer(connection), os.getpid()
+        self._connection, self._writer = connection, Writer(connection)
+        self._pid, self._file = os.getpid(), _identity(self.path)
         return done
 
     def check(self) -> list[Line]:
@@ -177,6 +180,15 @@ class SqliteBackend:
             raise Misconfigured(f"{self.path}: {error.strerror}; {remedy}") from error
         except (OSError, MemoryError) as error:
             raise Unavailable(f"{self.path}: {error}") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there: device and number; None when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _use_wal(connection: sqlite3.Connection, patience_seconds: float) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.backends._sql import from_cells
+from tallystick.errors import QueryError
 from tallystick.queries import Query, Series, finish, is_pattern
 from tallystick.records import Header, Record
 
@@ -36,12 +37,15 @@ _PARTS: Final = {
 
 
 def answer(connection: sqlite3.Connection, query: Query) -> list[Series]:
-    connection.execute("BEGIN")  # both statements see the same series, or the groups' numbers would not agree
+    """Through a connection of its own, which the caller closes."""
     try:
+        connection.execute("BEGIN")  # both statements see the same series, or the groups' numbers would not agree
         groups = connection.execute(*_groups(query)).fetchall()
         rows = connection.execute(*_statement(query)).fetchall()
-    finally:
-        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if "too many" not in str(error):
+            raise
+        raise QueryError(f"names, kinds, where and by have more texts than SQLite takes at once: {error}") from error
     points: dict[int, list[tuple[float, float]]] = {}
     for group, bucket, value in rows:
         if value is not None:
@@ -196,7 +200,10 @@ def _bucket(query: Query) -> tuple[str, str]:
 
 
 def read(connection: sqlite3.Connection, query: Query, newest: int | None) -> Iterator[Record]:
-    """Whole records, oldest first. The sort carries numbers only; series and segments are looked up as they come."""
+    """Whole records, oldest first, through a connection of its own, which the caller closes.
+
+    The sort carries numbers only; series and segments are looked up as they come.
+    """
     fits, parameters = _fits(query)
     span, bounds = _span(query)
     floor, direction, limit = "", "", ""
@@ -207,6 +214,7 @@ def read(connection: sqlite3.Connection, query: Query, newest: int | None) -> It
             ORDER BY p.timestamp_ns DESC LIMIT 1 OFFSET {max(0, newest - 1)}
         ), -9223372036854775808)"""
         direction, limit, bounds = "DESC", f"LIMIT {max(0, newest)}", bounds + bounds
+    connection.execute("BEGIN")  # what prune may remove meanwhile stays visible until the connection is closed
     rows = connection.execute(
         f"""SELECT p.timestamp_ns, p.series, p.segment, p.place, p.value, p.own_id, p.extra
         FROM series s CROSS JOIN points p ON p.series = s.id{span} {floor} WHERE {fits}
