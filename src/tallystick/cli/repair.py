@@ -18,6 +18,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -94,10 +95,20 @@ def _mend(source: SpoolSource, identity: str) -> Mended | None:
             return None
         start, header = reader.position, reader.codec.header
         damaged = [damage for piece in pieces(reader) for damage in piece.damaged]
+        if start > reader.first:  # then the header counts as read, but the records that are left want it, too
+            damaged = _header_damage(path) + damaged
         if not damaged:
             return None
         data = bytearray(path.read_bytes()[: reader.position])
         return _replace(source, identity, data, start, header, damaged)
+    finally:
+        reader.close()
+
+
+def _header_damage(path: Path) -> list[Damage]:
+    reader = SegmentReader(path)
+    try:
+        return reader.damaged
     finally:
         reader.close()
 

@@ -1,0 +1,190 @@
+"""`query`, `top`, `tail` and `export`: what they answer, and of which pipeline."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.calling import answer, call, lines
+
+from tallystick import Metrics
+
+
+@pytest.fixture
+def shop(home: Path) -> float:
+    """Some records of every kind, delivered; the moment before the first."""
+    began = time.time()
+    with Metrics(app="shop") as metrics:
+        for number in range(10):
+            metrics.increment("sale", number, tags={"plan": "pro" if number % 2 else "free"}, timestamp=began + number)
+            metrics.timing("search", number / 100, timestamp=began + number)
+        metrics.timing("render", 42, unit="ms")
+        metrics.gauge("depth", 17)
+        metrics.event("deploy", "v42\x1b[31m is out", tags=["release"])
+        metrics.custom("hotel", "xml", {"status": "ok"}, id_="2B75")
+        assert metrics.flush(10)
+    return began
+
+
+def test_without_an_aggregate_each_metric_shows_what_suits_its_kind(shop: float) -> None:
+    by_name = {one["name"]: one for one in answer("query", "--end", shop + 60)["series"]}
+    assert by_name["sale"]["kind"] == "counter"
+    assert by_name["sale"]["values"] == {"count": 10, "sum": 45}
+    assert sum(value for _, value in by_name["sale"]["points"]) == 45
+    assert by_name["search"]["values"] == pytest.approx({"count": 10, "mean": 0.045, "p95": 0.09, "max": 0.09})
+    assert by_name["depth"]["values"] == {"count": 1, "last": 17, "mean": 17, "min": 17, "max": 17}
+    assert by_name["deploy"]["values"] == {"count": 1}
+    assert (by_name["hotel"]["kind"], by_name["hotel"]["values"]) == ("own kind", {"count": 1})
+    shown = call("query", "--end", shop + 60).stdout
+    for text in ("sale", "45", "45 ms", "42 ms", "v42\\x1b[31m is out", "▁"):
+        assert text in shown
+
+
+def test_with_an_aggregate_it_answers_as_the_library_does(shop: float) -> None:
+    assert answer("query", "sale", "--aggregate", "sum", "--by", "plan")["series"] == [
+        {"name": "sale", "tags": {"plan": "free"}, "unit": None, "points": [[0, 20]]},
+        {"name": "sale", "tags": {"plan": "pro"}, "unit": None, "points": [[0, 25]]},
+    ]
+    where = answer("query", "s*", "--aggregate", "count", "--where", "plan=pro", "--start", shop + 2.5)
+    assert [one["points"] for one in where["series"]] == [[[shop + 2.5, 4]]]
+    both = answer("query", "sale", "--aggregate", "count", "--where", "plan=pro", "--where", "plan=free")
+    assert both["series"][0]["points"] == [[0, 10]], "the same tag again is an alternative"
+    steps = answer("query", "sale", "--aggregate", "sum", "--bucket", "1s")["series"][0]["points"]
+    assert len(steps) == 10
+    assert sum(value for _, value in steps) == 45
+    assert "2,025" not in call("query", "sale", "--aggregate", "sum").stdout
+    assert "45" in call("query", "sale", "--aggregate", "sum").stdout
+
+
+def test_limit_keeps_the_largest(shop: float) -> None:
+    with Metrics() as metrics:
+        metrics.increment("small", 1)
+        assert metrics.flush(10)
+    found = answer("query", "--kind", "counter", "--limit", "1", "--end", shop + 60)["series"]
+    assert [one["name"] for one in found] == ["sale"]
+
+
+def test_it_answers_while_the_application_runs(home: Path) -> None:
+    with Metrics() as metrics:
+        for number in range(1, 4):
+            metrics.increment("signup")
+            assert metrics.flush(10)
+            assert answer("query", "signup", "--aggregate", "count")["series"][0]["points"] == [[0, number]]
+
+
+def test_nothing_found_says_what_there_is_instead(home: Path) -> None:
+    empty = call("query", "signup")
+    assert "nothing was delivered to" in empty.stderr
+    assert not home.exists(), "a question makes no database"
+    with Metrics() as metrics:
+        metrics.increment("old", timestamp=time.time() - 7 * 86_400)
+        assert metrics.flush(10)
+    assert "but 1 before: ask with --last 30d" in call("query", "old").stderr
+    assert answer("query", "old", "--last", "30d")["series"][0]["values"] == {"sum": 1, "count": 1}
+    with Metrics(deliver="off") as metrics:
+        metrics.increment("waiting")
+    assert "1 wait in the spool" in call("query", "waiting").stderr
+
+
+def test_the_only_pipeline_is_asked_and_of_several_one_must_be_named(tmp_path: Path) -> None:
+    with Metrics(f"sqlite:///{tmp_path}/one.db") as metrics:
+        metrics.increment("a")
+        assert metrics.flush(10)
+    assert answer("query", "a", "--aggregate", "count")["target"] == f"sqlite:///{tmp_path}/one.db"
+    with Metrics(f"sqlite:///{tmp_path}/two.db") as metrics:
+        metrics.increment("b")
+        assert metrics.flush(10)
+    refused = call("query", "a", exits=2).stderr
+    assert "name one with --pipeline (there are: sqlite-" in refused
+    names = [one["pipeline"] for one in answer("status")["pipelines"]]
+    targets = {answer("query", "--pipeline", name, "--aggregate", "count")["target"] for name in names}
+    assert targets == {f"sqlite:///{tmp_path}/one.db", f"sqlite:///{tmp_path}/two.db"}
+    assert (
+        answer("query", "--backend", f"sqlite:///{tmp_path}/two.db", "--aggregate", "count")["series"][0]["name"] == "b"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--aggregate", "median"], "'median' is not one of"),
+        (["--aggregate", "sum", "--last", "5y"], "'5y' is no time span"),
+        (["--start", "yesterday"], "'yesterday' is no ISO 8601 time"),
+        (["--where", "plan"], "must be TAG=VALUE"),
+        (["--pipeline", "nosuch"], "there is no 'nosuch'"),
+        (["--backend", "sqlite3:///x"], "did you mean sqlite://?"),
+    ],
+)
+def test_a_question_that_makes_no_sense_ends_with_2_and_one_sentence(words: list[str], says: str) -> None:
+    with Metrics() as metrics:
+        metrics.increment("a")
+    assert says in call("query", *words, exits=2).stderr
+
+
+def test_top_shows_rates_and_the_newest_values(home: Path) -> None:
+    with Metrics() as metrics:
+        metrics.increment("sale", 30)
+        metrics.gauge("depth", 17)
+        assert metrics.flush(10)
+    (shown,) = lines("top", "--json", "--count", "1", "--window", "10s")
+    by_name = {one["name"]: one for one in shown["series"]}
+    assert by_name["sale"]["per_second"] == pytest.approx(3)
+    assert by_name["depth"]["values"]["last"] == 17
+    assert "last 17" in call("top").stdout, "without a terminal it asks once"
+
+
+def test_tail_prints_the_newest_oldest_first(shop: float) -> None:
+    found = lines("tail", "sale", "--no-follow", "-n", "3", "--json")
+    assert [one["value"] for one in found] == [7, 8, 9]
+    shown = call("tail", "--no-follow", "--kind", "event").stdout
+    assert "v42\\x1b[31m is out" in shown
+    assert "\x1b" not in shown, "a recorded text does not steer the terminal"
+
+
+def test_export_gives_every_record_back(shop: float, tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(call("export").stdout)))
+    assert len(rows) == 24
+    assert sum(float(row["number"]) for row in rows if row["name"] == "sale") == 45
+    assert json.loads(next(row["value"] for row in rows if row["name"] == "hotel")) == {"status": "ok"}
+    objects = lines("export", "--format", "jsonl", "sale")
+    assert [one["value"] for one in objects] == list(range(10))
+    assert {one["app"] for one in objects} == {"shop"}
+    assert len({one["id"] for one in objects}) == 10
+    file = tmp_path / "out.csv"
+    assert "24 records in" in call("export", "-o", file).stderr
+    assert file.read_text() == call("export").stdout
+
+
+def test_export_to_parquet_is_read_by_duckdb(shop: float, tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    file = tmp_path / "it's.parquet"
+    call("export", "--format", "parquet", "-o", file)
+    found = duckdb.sql(
+        f"SELECT name, sum(number), count(*) FROM '{str(file).replace(chr(39), chr(39) * 2)}' GROUP BY 1"
+    )
+    assert {name: (total, count) for name, total, count in found.fetchall()}["sale"] == (45.0, 10)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix in (".part", ".jsonl")] == []
+
+
+def test_export_to_parquet_without_duckdb_says_what_to_install(
+    shop: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    refused = call("export", "--format", "parquet", "-o", tmp_path / "x.parquet", exits=1)
+    assert "pip install 'tallystick[parquet]'" in refused.stderr
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(shop: float, tmp_path: Path) -> None:
+    file = tmp_path / "out.csv"
+    file.write_text("before")
+    database = tmp_path / "home" / "default" / "records.db"
+    database.write_bytes(b"this is no database " * 500)
+    call("export", "-o", file, exits=1)
+    assert file.read_text() == "before"
+    assert list(tmp_path.glob(".*.part")) == []
