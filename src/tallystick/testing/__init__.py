@@ -11,6 +11,9 @@ A backend of your own is proven by a subclass in a test file of yours:
         def reopen(self, backend):
             return MyBackend(backend.path)
 
+A store that can only append, or is told too little of a record, takes the parts of the contract that it can keep:
+`tallystick.testing.idempotency.Idempotency` and its neighbours are classes of their own.
+
 Needs pytest. What your store cannot do by its nature is relaxed by the attributes of `BackendContract`, each of
 which says what it gives up; without any, the contract is strict.
 """

@@ -46,16 +46,12 @@ def questions(aggregate: str) -> Iterator[Query]:
 
 
 class Answers(Contract):
-    @pytest.fixture(autouse=True)
-    def _store_answers(self) -> None:
-        if not self.answers_queries:
-            pytest.skip("this store says that it answers no queries")
-
     def oracle(self, records: list[Record]) -> list[Record]:
         """What the store is known to hold, for the oracle."""
         return [self.expected(record) for record in records]
 
     @pytest.mark.parametrize("aggregate", AGGREGATES)
+    @pytest.mark.usefixtures("answering")
     def test_answers_equal_the_oracles(self, backend: Backend, aggregate: str) -> None:
         batch = make_batch(*varied_records(600))
         self.write(backend, *batch.split(250))
@@ -65,6 +61,7 @@ class Answers(Contract):
             self.assert_answer(backend, records, query)
 
     @pytest.mark.parametrize("count", [1, 2, 3, 19, 20, 21, 100, 101])
+    @pytest.mark.usefixtures("answering")
     def test_percentiles_are_of_the_nearest_rank(self, backend: Backend, count: int) -> None:
         batch = make_batch(*(Record(at(i), GAUGE, "g", (i * 37) % 101) for i in range(count)))
         self.write(backend, batch)
@@ -73,6 +70,7 @@ class Answers(Contract):
             self.assert_answer(backend, self.oracle(batch.records), Query("g", aggregate=aggregate))
 
     @pytest.mark.parametrize("aggregate", AGGREGATES)
+    @pytest.mark.usefixtures("answering")
     def test_one_record_alone_is_answered(self, backend: Backend, aggregate: str) -> None:
         batch = make_batch(Record(at(0), COUNTER, "a", 3, sample_rate=0.5), Record(at(0), GAUGE, "b", "text"))
         self.write(backend, batch)
@@ -82,6 +80,7 @@ class Answers(Contract):
             self.assert_answer(backend, self.oracle(batch.records), Query(name, aggregate=aggregate, bucket=10))
 
     @pytest.mark.parametrize("aggregate", ["sum", "mean", "min", "max", "last", "p50", "rate"])
+    @pytest.mark.usefixtures("answering")
     def test_large_integers_are_counted_with(self, backend: Backend, aggregate: str) -> None:
         values = [2**63 - 1, 2**63 - 1, -(2**62), 2**53 + 1, 7]
         batch = make_batch(*(Record(at(i), GAUGE, "large", value) for i, value in enumerate(values)))
@@ -89,6 +88,7 @@ class Answers(Contract):
         self.settle(backend)
         self.assert_answer(backend, self.oracle(batch.records), Query("large", aggregate=aggregate))
 
+    @pytest.mark.usefixtures("answering")
     def test_last_is_the_largest_of_the_newest(self, backend: Backend) -> None:
         batch = make_batch(
             *(Record(at(1), GAUGE, "g", value, {"n": str(value)}) for value in (3, 8.5, 5, True)),
@@ -99,18 +99,21 @@ class Answers(Contract):
         self.settle(backend)
         assert backend.query(Query("g", aggregate="last"))[0].points == [(0.0, 8.5)]
 
+    @pytest.mark.usefixtures("answering")
     def test_the_start_is_in_and_the_end_is_out(self, backend: Backend) -> None:
         self.write(backend, make_batch(*counters(10)))
         self.settle(backend)
         query = Query("hits", aggregate="count", start=at(3) / 1e9, end=at(7) / 1e9)
         assert backend.query(query)[0].points == [(at(3) / 1e9, 4.0)]
 
+    @pytest.mark.usefixtures("answering")
     def test_a_sampled_record_stands_for_those_that_were_not_recorded(self, backend: Backend) -> None:
         self.write(backend, make_batch(*(Record(at(i), COUNTER, "hits", 2, sample_rate=0.1) for i in range(5))))
         self.settle(backend)
         assert backend.query(Query("hits", aggregate="count"))[0].points[0][1] == pytest.approx(50, rel=CLOSE)
         assert backend.query(Query("hits"))[0].points[0][1] == pytest.approx(100, rel=CLOSE)
 
+    @pytest.mark.usefixtures("answering")
     def test_a_thousand_values_of_a_tag_are_a_thousand_series(self, backend: Backend) -> None:
         batch = make_batch(*(Record(at(i), COUNTER, "hits", 1, {"user": f"u{i % 1000}"}) for i in range(2000)))
         self.write(backend, batch)
@@ -119,6 +122,7 @@ class Answers(Contract):
         assert {s.tags["user"]: s.points[0][1] for s in series} == {f"u{i}": 2.0 for i in range(1000)}
         assert len(backend.query(Query("hits", by="user", limit=10))) == 10
 
+    @pytest.mark.usefixtures("answering")
     def test_records_of_one_nanosecond_are_all_counted(self, backend: Backend) -> None:
         batch = make_batch(*(Record(NOON_NS, COUNTER, "hits", 1, {"plan": "pro"}) for _ in range(self.many)))
         first, second = batch.split(self.many // 2)
@@ -128,7 +132,9 @@ class Answers(Contract):
             assert backend.query(Query("hits", aggregate=aggregate))[0].points == [(0.0, float(self.many))]
 
     def assert_answer(self, backend: Backend, records: list[Record], query: Query) -> None:
-        """The store's answer is the oracle's."""
+        """The store's answer is the oracle's. A store that gives no answers has none to compare."""
+        if not self.answers_queries:
+            return
         if query.limit is not None:
             self._assert_top(backend, records, query)
             return

@@ -85,6 +85,18 @@ class Contract:
         backend.close()
         self.tear_down(backend)
 
+    @pytest.fixture
+    def replacing(self) -> None:
+        """For the tests that only a store which replaces can pass."""
+        if not self.replaces_own_ids:
+            pytest.skip("this store says that it cannot replace")
+
+    @pytest.fixture
+    def answering(self) -> None:
+        """For the tests that are about answers alone."""
+        if not self.answers_queries:
+            pytest.skip("this store says that it answers no queries")
+
     def stored(self, backend: Backend, query: Query | None = None, newest: int | None = None) -> list[Record]:
         """What the store holds. A store that is not `Readable` overrides this (and reads in its own way)."""
         assert isinstance(backend, Readable), "give the backend records(query, newest=None), or override stored()"

@@ -81,9 +81,8 @@ class Hostile(Answers):
         for text in HOSTILE:
             self.assert_answer(backend, records, Query("kind", kinds=f"kind {text}"))
 
+    @pytest.mark.usefixtures("replacing")
     def test_hostile_own_ids_are_told_apart(self, backend: Backend) -> None:
-        if not self.replaces_own_ids:
-            pytest.skip("this store says that it cannot replace")
         batch = make_batch(*(Record(at(i), GAUGE, "g", i, own_id=text) for i, text in enumerate(HOSTILE)))
         self.write(backend, batch, batch)
         self.assert_stored(backend, *batch.records)

@@ -114,11 +114,7 @@ class Idempotency(Contract):
 class Replacing(Contract):
     """A record with an id of the caller's own is one row, with the newest content."""
 
-    @pytest.fixture(autouse=True)
-    def _store_replaces(self) -> None:
-        if not self.replaces_own_ids:
-            pytest.skip("this store says that it cannot replace")
-
+    @pytest.mark.usefixtures("replacing")
     def test_the_same_own_id_again_replaces(self, backend: Backend) -> None:
         old = _own(at(0), "a", {"step": 1})
         new = _own(at(1), "a", {"step": 2, "done": True}, metadata={"by": "ada"})
@@ -128,17 +124,20 @@ class Replacing(Contract):
         self.write(backend, batch)
         self._assert_content(backend, {"a": new, "b": other})
 
+    @pytest.mark.usefixtures("replacing")
     def test_replacing_may_change_name_kind_and_tags(self, backend: Backend) -> None:
         self.write(backend, make_batch(_own(at(0), "a", 1, name="order.open", tags={"state": "open"})))
         new = _own(at(60), "a", "paid", name="order.closed", kind="state", tags={"state": "closed"}, unit="eur")
         self.write(backend, make_batch(new))
         self._assert_content(backend, {"a": new})
 
+    @pytest.mark.usefixtures("replacing")
     def test_of_one_batch_the_newest_content_stays(self, backend: Backend) -> None:
         records = [_own(at(seconds), "a", seconds) for seconds in (3, 9, 4)]
         self.write(backend, make_batch(*records, *counters(3)))
         self._assert_content(backend, {"a": records[1]}, others=3)
 
+    @pytest.mark.usefixtures("replacing")
     def test_content_of_the_same_moment_gives_way_to_what_came_later(self, backend: Backend) -> None:
         records = [_own(at(0), "a", value) for value in (1, 2, 3)]
         self.write(backend, make_batch(records[0], records[1]))
@@ -146,6 +145,7 @@ class Replacing(Contract):
         self.write(backend, make_batch(records[2]))
         self._assert_content(backend, {"a": records[2]})
 
+    @pytest.mark.usefixtures("replacing")
     def test_a_late_redelivery_never_overwrites_newer_content(self, backend: Backend) -> None:
         old, new = _own(at(0), "a", "old"), _own(at(1), "a", "new")
         first, second = make_batch(old, *counters(3)), make_batch(new)
@@ -154,6 +154,7 @@ class Replacing(Contract):
         self.write(backend, make_batch(msgspec.structs.replace(old, value="late")))
         self._assert_content(backend, {"a": new}, others=3)
 
+    @pytest.mark.usefixtures("replacing")
     def test_what_was_delivered_out_of_order_ends_with_the_newest(self, backend: Backend) -> None:
         batch = make_batch(*(_own(at(i), f"id-{i % 5}", i) for i in range(25)))
         first, second = batch.split(12)

@@ -108,8 +108,9 @@ class RoundTrip(Contract):
         batch = make_batch(*(Record(moment, GAUGE, "g", 1) for moment in (-1, -86_400_000_000_000, 0)))
         self.write(backend, batch)
         self.assert_stored(backend, *batch.records)
-        points = backend.query(Query("g", aggregate="count", bucket="1h"))[0].points
-        assert points == [(-86400.0, 1.0), (-3600.0, 1.0), (0.0, 1.0)]
+        if self.answers_queries:
+            points = backend.query(Query("g", aggregate="count", bucket="1h"))[0].points
+            assert points == [(-86400.0, 1.0), (-3600.0, 1.0), (0.0, 1.0)]
 
     def test_records_come_oldest_first(self, backend: Backend) -> None:
         batch = make_batch(*varied_records(100))
