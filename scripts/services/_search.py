@@ -42,7 +42,7 @@ class Recipe:
 
 
 class SearchServer(Server):
-    wait_seconds = 180.0
+    wait_seconds = 300.0
     more_ports = (1000,)
     kind: ClassVar[str]
     group: ClassVar[str]
