@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,3 +197,14 @@ def test_a_stated_error_of_percentiles_lets_neighbours_pass_and_no_more() -> Non
     Estimates().test_answers_equal_the_oracles(Interpolates(), "p95")
     with pytest.raises(AssertionError):
         Estimates().test_answers_equal_the_oracles(FarOff(), "p95")
+
+
+def test_capture_and_builders_need_no_pytest() -> None:
+    program = """
+import sys
+sys.modules["pytest"] = None
+from tallystick.testing import capture, counters, make_batch
+print(len(make_batch(*counters(3))))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "3\n"

@@ -457,6 +457,22 @@ def test_series_are_told_apart_by_what_their_tags_say_now(backend: SqliteBackend
     assert total(backend) == 300
 
 
+def test_records_that_share_their_tags_are_told_apart_by_all_else(backend: SqliteBackend) -> None:
+    tags = {"a": "true", "b": "true"}
+    batch = make_batch(
+        Record(at(0), COUNTER, "n", 1, tags),
+        Record(at(0), COUNTER, "n", 2, tags, ("a", "b")),
+        Record(at(0), COUNTER, "n", 3, tags, ("b", "a")),
+        Record(at(0), COUNTER, "n", 4, tags, sample_rate=0.5),
+        Record(at(0), COUNTER, "n", 5, tags, unit="s"),
+        Record(at(0), GAUGE, "n", 6, tags),
+        Record(at(0), COUNTER, "m", 7, tags),
+    )
+    backend.write(batch)
+    assert by_id(backend.records(Query())) == by_id(batch.records)
+    assert rows(backend, "SELECT count(*) FROM series") == [(7,)]
+
+
 def test_a_query_may_group_by_more_tags_than_sqlite_joins_tables(backend: SqliteBackend) -> None:
     tags = {f"t{i}": "x" for i in range(100)}
     backend.write(make_batch(Record(at(0), COUNTER, "hits", 2, tags)))
