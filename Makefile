@@ -32,8 +32,8 @@ format: $(VENV)/.dev  ## put the code in shape
 types: $(VENV)/.dev  ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(VENV)/.bench  ## every figure: name, ratio, goal (ARGS="--quick" or "--json")
-	@failed=0; for script in benchmarks/bench_*.py; do $(BIN)/python "$$script" $(ARGS) || failed=1; done; exit $$failed
+bench: $(VENV)/.bench  ## every figure: name, ratio, goal (ARGS="--quick", "--json", or topics: "calls import")
+	@$(BIN)/python benchmarks $(ARGS)
 
 services: $(VENV)/.dev  ## start the databases that the integration tests use (ARGS names them; all by default)
 	$(BIN)/python scripts/services/all start $(ARGS)
