@@ -90,21 +90,22 @@ class Hostile(Answers):
     @pytest.mark.parametrize("shape", list(range(14)))
     def test_poison_harms_no_neighbour(self, backend: Backend, shape: int) -> None:
         """A record that no recorder lets through is stored or rejected, and rejected again; all others are stored."""
-        batch = make_batch(*counters(40), poison()[shape], *counters(40))
+        twin = Record(at(0), GAUGE, "poison", 1)
+        batch = make_batch(*counters(40), poison()[shape], twin, *counters(40))
+        bad, good = batch.records[40], batch.records[41]
         first, second = deliver(backend, batch), deliver(backend, batch)
         for result in (first, second):
             assert not result.kept
             assert set(result.rejected) <= {40}
             assert all(result.rejected.values()), "a rejection says why"
             found = by_id(self.stored(backend, Query("hits")))
-            assert set(found) == {record.id for record in batch.records} - {batch.records[40].id}
+            assert set(found) == {record.id for record in batch.records} - {bad.id, good.id}
         assert set(first.rejected) == set(second.rejected)
         if first.rejected:
-            good = make_batch(
-                Record(at(0), GAUGE, "replaced", 1), segment=batch.segment, start=batch.records[40].offset
-            )
-            self.write(backend, good)
-            assert [record.name for record in self.stored(backend, Query("replaced"))] == ["replaced"]
+            assert [record.id for record in self.stored(backend, Query("poison"))] == [good.id]
+            mended = make_batch(Record(at(0), GAUGE, "mended", 1), segment=batch.segment, start=bad.offset)
+            self.write(backend, mended)
+            assert [record.name for record in self.stored(backend, Query("mended"))] == ["mended"]
 
 
 def poison() -> list[Record]:

@@ -9,7 +9,7 @@ import pytest
 
 from tallystick.backends.base import Backend
 from tallystick.records import COUNTER, GAUGE, Batch, Record
-from tallystick.testing.base import Contract
+from tallystick.testing.base import Contract, deliver
 from tallystick.testing.builders import NOON_NS, at, counters, make_batch
 
 
@@ -160,6 +160,16 @@ class Replacing(Contract):
         first, second = batch.split(12)
         self.write(backend, second, first, batch)
         self._assert_content(backend, {f"id-{i % 5}": batch.records[i] for i in range(20, 25)})
+
+    @pytest.mark.usefixtures("replacing")
+    @pytest.mark.parametrize("value", ["lone surrogate \ud800", {"deep": ["\udfff"]}, object(), 2**70, float("nan")])
+    def test_a_rejected_replacement_leaves_the_old_content(self, backend: Backend, value: object) -> None:
+        old = _own(at(0), "a", "old")
+        self.write(backend, make_batch(old))
+        result = deliver(backend, make_batch(_own(at(1), "a", value), *counters(3)))
+        assert set(result.rejected) <= {0}
+        if result.rejected:
+            self._assert_content(backend, {"a": old}, others=3)
 
     def _assert_content(self, backend: Backend, content: dict[str, Record], others: int = 0) -> None:
         found = {record.id: record for record in self.stored(backend)}
