@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
-from tests.unit.cli.calling import answer, call
+from tests.unit.cli.calling import answer, call, lines
 
 from tallystick import Metrics
 from tallystick.cli.app import COMMANDS, app
@@ -83,6 +83,19 @@ def test_every_command_and_option_stands_in_the_reference(words: tuple[str, ...]
     assert missing == []
     for option in shared & known:
         assert f"`{option}" in page
+
+
+def test_every_answer_is_one_json_document_or_lines_of_them() -> None:
+    call("send", "increment", "a")
+    for words in (
+        ["status"], ["query"], ["query", "a", "--aggregate", "sum"], ["config", "show"], ["doctor"], ["dead", "list"],
+        ["spool", "list"], ["spool", "check"], ["check"], ["setup"], ["indices"], ["send", "increment", "a"],
+        ["prune", "--older-than", "1d", "--yes"], ["spool", "repair", "--yes"], ["dead", "retry", "--all"],
+        ["dead", "drop", "--all", "--yes"],
+    ):  # fmt: skip
+        answer(*words)
+    for words in (["tail", "--no-follow"], ["top", "--count", "1"], ["spool", "dump"]):
+        lines(*words, "--json")
 
 
 def test_a_mistake_is_one_line_and_a_code_and_never_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
