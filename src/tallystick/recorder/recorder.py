@@ -12,7 +12,6 @@ Invariants
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Iterable, Mapping
 from time import time_ns
 from typing import Any, Final, TypeAlias
@@ -60,7 +59,6 @@ class Shared:
         self.longest_bytes = min(drafts.LINE_BYTES, settings.segment_bytes // 4)
         self._cached = 0
         self._caches: list[Ready] = []
-        self._lock = threading.Lock()
 
     def new_cache(self) -> Ready:
         cache: Ready = {}
@@ -68,14 +66,16 @@ class Shared:
         return cache
 
     def learn(self, cache: Ready, name: Any, tags: Any, parts: Parts) -> None:
-        with self._lock:
-            self._cached += 1
-            if self._cached > CACHED:
-                self._cached = 1
-                for one in self._caches:
-                    one.clear()
-            copied = tags if tags is None else dict(tags) if isinstance(tags, Mapping) else list(tags)
-            cache.setdefault(name, {})[encode(copied)] = (copied, *parts)
+        """Takes no lock, which a signal handler or a forked child might find taken for ever: that two threads learn at
+        once costs no more than a wrong count of what is cached.
+        """
+        self._cached += 1
+        if self._cached > CACHED:
+            self._cached = 1
+            for one in self._caches:
+                one.clear()
+        copied = tags if tags is None else dict(tags) if isinstance(tags, Mapping) else list(tags)
+        cache.setdefault(name, {})[encode(copied)] = (copied, *parts)
 
 
 class Recorder:

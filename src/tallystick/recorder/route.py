@@ -1,6 +1,7 @@
 """From the settings to where records go: a spool and who delivers it, or an inline backend.
 
-The agent and the backends are imported here when they are first needed, so that `import tallystick` does not load them.
+The agent and the backends are imported here when a recorder is made, so that `import tallystick` does not load them.
+Not at the first record: a child forked while another thread imports would wait for the end of that import for ever.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import logging
 import os
 import threading
 import time
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick import plugins
@@ -23,6 +26,7 @@ from tallystick.spool.spool import Spool
 
 if TYPE_CHECKING:
     from tallystick.agent.agent import Agent
+    from tallystick.agent.chores import Chore
     from tallystick.backends.base import Backend
 
 
@@ -69,6 +73,13 @@ def _sqlite(folder: Folder) -> Backend:
     return SqliteBackend(folder.database)
 
 
+def _agent_room() -> tuple[type[Agent], Callable[[Settings, Folder, Backend], list[Chore]]]:
+    from tallystick.agent.agent import Agent
+    from tallystick.agent.chores import chores_of
+
+    return Agent, chores_of
+
+
 def _checked(backend: object) -> Any:
     missing = [name for name in ("address", "open", "write", "query", "close") if not hasattr(backend, name)]
     if missing or isinstance(backend, type):
@@ -111,6 +122,8 @@ class SpoolRoute:
         self._agent: Agent | None = None
         self._asking: Backend | None = None
         self._lock = threading.Lock()
+        if settings.deliver == "thread":
+            _agent_room()
         self.spool = Spool(
             folder,
             app=settings.app,
@@ -125,6 +138,7 @@ class SpoolRoute:
         )
         folder.describe(backend=(target or _sqlite(folder)).address, by="object" if self._object is not None else "url")
         folder.keep_reserve()
+        _routes.add(self)
 
     def _backend(self) -> Backend:
         """A backend of our own to write to or to ask; the caller's object, when that is what we were given."""
@@ -143,9 +157,6 @@ class SpoolRoute:
             logger.exception("no delivery from this process; its records wait in %s", self.folder.path)
 
     def _start(self) -> None:
-        from tallystick.agent.agent import Agent
-        from tallystick.agent.chores import chores_of
-
         if self._settings.deliver != "thread":
             return
         if self._object is not None and self._opened_by not in (0, os.getpid()):
@@ -153,10 +164,9 @@ class SpoolRoute:
         settings = self._settings
         interval = settings.fsync_interval_seconds if settings.fsync == "interval" else None
         self._opened_by = os.getpid()
-        self._lock = threading.Lock()
-        self._asking = None
         backend = self._backend()
-        self._agent = Agent(
+        agent, chores_of = _agent_room()
+        self._agent = agent(
             self.folder,
             backend,
             mode="thread",
@@ -207,3 +217,23 @@ class SpoolRoute:
                 with contextlib.suppress(Exception):
                     self._asking.close()
             self._asking = None
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: a connection for questions and a lock that another thread may hold are the parent's."""
+        _of_the_parent.append(self._asking)
+        self._asking = None
+        self._lock = threading.Lock()
+
+
+_routes: weakref.WeakSet[SpoolRoute] = weakref.WeakSet()
+_of_the_parent: list[object] = []
+"""Never freed: closing an inherited connection would close it for the parent, too."""
+
+
+def _after_fork_in_child() -> None:
+    for route in list(_routes):
+        route._leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
