@@ -103,8 +103,8 @@ class SearchBackend:
         """`scheme://user:password@host:9200,other:9200/index?option=value`, with `+https` after the scheme for TLS."""
         tls = url.partition("://")[0].endswith("+https")
         read = read_url(url, default_port=PORT, tls=tls, options=OPTIONS)
-        index = {"index": read.name} if read.name else {}
-        return cls(read.places, user=read.user, password=read.password, tls=tls, **index, **read.options)
+        more: dict[str, Any] = {**read.options, **({"index": read.name} if read.name else {})}
+        return cls(read.places, user=read.user, password=read.password, tls=tls, **more)
 
     @property
     def address(self) -> str:

@@ -27,7 +27,7 @@ class Answer(msgspec.Struct, frozen=True):
     """`headers` have names in lower case."""
 
     status: int
-    body: bytes | str
+    body: bytes
     headers: Mapping[str, str] = {}
 
 
@@ -106,7 +106,7 @@ class Server:
         )
 
 
-def explain(body: bytes | str) -> tuple[str, str]:
+def explain(body: bytes) -> tuple[str, str]:
     """The server's word for an error and its reason; of an answer that is not the server's (a proxy's), its start."""
     try:
         error = msgspec.json.decode(body)["error"]
@@ -118,7 +118,7 @@ def explain(body: bytes | str) -> tuple[str, str]:
         reasons = dict.fromkeys(str(cause.get("reason")) for cause in causes if cause.get("reason"))
         return str(causes[0].get("type") or ""), "; ".join(reasons)[:1_000]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return "", str(body[:200])
+        return "", body[:200].decode("utf-8", "replace")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -147,7 +147,7 @@ class Schema:
         return lines or [Line(ok=True, what=f"index template {self.prefix} and its indices are as they should be")]
 
     def _faults(self, server: Server) -> Iterator[tuple[str, bool, Json, dict[str, str]]]:
-        """Of each index that is not right: its name, whether it lacks the alias, fields it lacks, fields of other types."""
+        """Of each index that is not right: name, whether it lacks the alias, fields it lacks, fields of other types."""
         patterns = ",".join(self.wanted["index_patterns"])
         found = server.ask("GET", f"/{patterns}?ignore_unavailable=true&filter_path=*.aliases,*.mappings") or {}
         wanted = self.wanted["template"]["mappings"]["properties"]

@@ -1,8 +1,8 @@
 """Records as documents of a search engine, and back: the native shape.
 
     {"create": {"_id": "0198f3…-512"}}
-    {"@timestamp": "2026-11-21T09:30:00.123456789Z", "value": 1, "name": "user.signup", "kind": "counter",
-     "tags": {"plan": "pro"}, "offset": 512, "segment": "0198f3…", "host": "web-1", "app": "shop", "pid": 4242}
+    {"@timestamp": "2026-11-21T09:30:00.123456789Z", "value": 1, "offset": 512, "name": "user.signup",
+     "kind": "counter", "tags": {"plan": "pro"}, "host": "web-1", "app": "shop", "pid": 4242, "segment": "0198f3…"}
 
 What it keeps
 - A record without an id of its own goes to the index of its own UTC day, `<prefix>-2026.11.21`, whenever it is
@@ -26,11 +26,13 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
+from msgspec.structs import astuple
+
 from tallystick.backends._search_tags import TagStyle
 from tallystick.backends.base import Foreign
-from tallystick.codec import encode, plain, with_datetimes
+from tallystick.codec import MAX_INTEGER, encode, plain, with_datetimes
 from tallystick.errors import SettingsError
-from tallystick.records import Batch, Header, Record, Tags
+from tallystick.records import NOWHERE, Batch, Header, Record, Tags
 
 DAY_NS: Final = 86_400_000_000_000
 SECOND_NS: Final = 1_000_000_000
@@ -67,60 +69,57 @@ class NativeShape:
         self.prefix = prefix
         self.unique = f"{prefix}-unique"
         self._tags = tags
+        self._header: Header = NOWHERE
         self._known: dict[Any, tuple[str, Tags]] = {}
 
     def index_of(self, timestamp_ns: int) -> str:
         return f"{self.prefix}-{_day(timestamp_ns // DAY_NS)}"
 
     def lines(self, batch: Batch) -> tuple[str, list[str], list[int], dict[int, str]]:
-        if not batch.records:
-            return self.prefix, [], [], {}
-        header = batch.header
-        lines, sent, refused = [], [], {}
+        if batch.header is not self._header:
+            self._header, self._known = batch.header, {}
+        lines: list[str] = []
+        sent: list[int] = []
+        refused: dict[int, str] = {}
         day = next((r.timestamp_ns // DAY_NS for r in batch.records if 0 <= r.timestamp_ns < LATEST_NS), 0)
-        segment = encode(header.segment).decode()
-        place = segment[:-1]  # up to its closing quote
-        origin = f'"segment":{segment},{_members({"host": header.host, "app": header.app, "pid": header.pid})}}}\n'
-        seconds, second = "", -1
-        known, learn = self._known.get, self._learn
-        for index, record in enumerate(batch.records):
-            moment = record.timestamp_ns
+        place = f'{{"create":{{"_id":{encode(batch.segment).decode()[:-1]}-'  # up to the offset that ends an id
+        second, seconds, of_the_day = -1, "", False
+        known, learn, add = self._known.get, self._learn, lines.append
+        for index, (moment, kind, name, value, tags, words, _, offset, unit, metadata, rate, own_id) in enumerate(
+            map(astuple, batch.records)
+        ):
             try:
-                key = (id(record.tags), record.name, record.kind, record.unit, record.words, record.sample_rate)
-                found = known(key)
-                series = found[0] if found is not None else learn(key, record)
+                found = known((id(tags), name, kind, unit, words, rate)) or learn(batch.records[index])
                 if moment // SECOND_NS != second:
                     seconds, second = seconds_text(moment), moment // SECOND_NS
-                value = record.value
-                if type(value) is int and -(2**63) <= value < 2**63:
-                    content = f'"value":{value},'
+                    of_the_day = moment // DAY_NS == day
+                if type(value) is int and -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+                    content = f'"value":{value}'
                 elif type(value) is float and value - value == 0.0:
-                    content = f'"value":{value!r},'
+                    content = f'"value":{value!r}'
                 else:
                     content = _content(value)
-                if record.metadata:
-                    content += f'"metadata":{encode(record.metadata).decode()},'
-                if record.own_id is None and moment // DAY_NS == day:
-                    action = f'{{"create":{{"_id":{place}-{record.offset}"}}}}\n'
+                if metadata:
+                    content += f',"metadata":{encode(metadata).decode()}'
+                if of_the_day and own_id is None:
+                    action = f'{place}{offset}"}}}}\n'
                 else:
-                    action, more = self._action(record)
-                    content += more
+                    action = self._action(batch.records[index])
+                    if own_id is not None:
+                        content += f',"own_id":{encode(own_id).decode()}'
             except REFUSALS as error:
                 refused[index] = f"{type(error).__name__}: {error}"
                 continue
-            lines.append(
-                f'{action}{{"@timestamp":"{seconds}.{moment % SECOND_NS:09d}Z",{content}{series}'
-                f'"offset":{record.offset},{origin}'
-            )
+            moment_part = f'"@timestamp":"{seconds}.{moment % SECOND_NS:09d}Z"'
+            add(f'{action}{{{moment_part},{content},"offset":{offset},{found[0]}}}\n')
             sent.append(index)
         return f"{self.prefix}-{_day(day)}", lines, sent, refused
 
-    def _action(self, record: Record) -> tuple[str, str]:
-        """The action line of a record with an id of its own or of another day, and what its document has besides."""
+    def _action(self, record: Record) -> str:
+        """The action line of a record with an id of its own, or of another day than the batch."""
         if record.own_id is None:
             action = {"create": {"_index": self.index_of(record.timestamp_ns), "_id": record.id}}
-            return encode(action).decode() + "\n", ""
-        own_id = encode(record.own_id).decode()
+            return encode(action).decode() + "\n"
         raw = record.own_id.encode()
         action = {
             "index": {
@@ -130,10 +129,10 @@ class NativeShape:
                 "version_type": "external_gte",
             }
         }
-        return encode(action).decode() + "\n", f'"own_id":{own_id},'
+        return encode(action).decode() + "\n"
 
-    def _learn(self, key: Any, record: Record) -> str:
-        """The members of a document that all records of a series share."""
+    def _learn(self, record: Record) -> tuple[str, Tags]:
+        """The members of a document that all records of a series and segment share, and the tags to hold on to."""
         texts = [record.name, record.kind, *record.words, *record.tags, *record.tags.values()]
         if record.unit is not None:
             texts.append(record.unit)
@@ -150,33 +149,31 @@ class NativeShape:
             members |= self._tags.fields(record.tags)
         if record.words:
             members["words"] = record.words
+        header = self._header
+        members |= {"host": header.host, "app": header.app, "pid": header.pid, "segment": header.segment}
         if len(self._known) >= _KNOWN_AT_MOST:
             self._known.clear()
-        self._known[key] = f"{_members(members)},", record.tags
-        return self._known[key][0]
-
-
-def _members(members: dict[str, Any]) -> str:
-    """The members of a JSON object, without its braces."""
-    return encode(members).decode()[1:-1]
+        key = (id(record.tags), record.name, record.kind, record.unit, record.words, record.sample_rate)
+        self._known[key] = encode(members).decode()[1:-1], record.tags
+        return self._known[key]
 
 
 def _content(value: Any) -> str:
     """The members that hold any value but plain numbers. Raises one of `REFUSALS` for what no record may have."""
     if value is None:
-        return ""
+        return '"value":null'
     if isinstance(value, bool):
-        return f'"value":{int(value)},"value_type":"bool",'
+        return f'"value":{int(value)},"value_type":"bool"'
     if isinstance(value, str):
-        return f'"text":{encode(value).decode()},'
+        return f'"text":{encode(value).decode()}'
     if isinstance(value, int | float):
         raise ValueError(f"value: {value!r:.40} is not finite, or does not fit 64 bits")
     if not isinstance(value, dict | list | datetime):
         raise TypeError(f"value: {type(value).__name__} is no type of a record's value")
     shown, pointers = plain(value)
     name = "text" if isinstance(value, datetime) else "document"
-    content = f'"{name}":{encode(shown).decode()},'
-    return content + (f'"datetimes":{encode(pointers).decode()},' if pointers else "")
+    content = f'"{name}":{encode(shown).decode()}'
+    return content + (f',"datetimes":{encode(pointers).decode()}' if pointers else "")
 
 
 def record_of(source: dict[str, Any]) -> Record:

@@ -99,7 +99,9 @@ class _Connections:
             self._transport.connection_pool.mark_dead(connection)
         else:
             self._transport.connection_pool.mark_live(connection)
-        return Answer(status, raw, {name.lower(): value for name, value in given.items()})
+        return Answer(
+            status, raw.encode("utf-8", "surrogatepass"), {name.lower(): value for name, value in given.items()}
+        )
 
     def close(self) -> None:
         if self._own:
