@@ -28,6 +28,7 @@ from tallystick.plugins import backend_from_url
 from tallystick.settings import Settings, load_settings
 from tallystick.spool import disk
 from tallystick.spool.account import account
+from tallystick.spool.folder import pipelines
 
 logger = logging.getLogger("tallystick.agent")
 
@@ -61,7 +62,7 @@ class Delivered:
             batch_records=terms.batch_records,
             fsync_seconds=terms.fsync_seconds,
             dead_limit_bytes=terms.dead_limit_bytes,
-            chores=chores_of(settings, target.folder, backend),
+            chores=chores_of(_for(target, settings), target.folder, backend),
         )
         self._until = until
         self._finishing = False
@@ -157,7 +158,7 @@ class Deliveries:
     def look(self) -> None:
         """Start what is new; replace what has other settings."""
         own = self._own
-        found = {target.name: target for target in targets(self.where, own)}
+        found = {target.name: target for target in self._targets()}
         for name, delivered in list(self.running.items()):
             target = found.get(name)
             if target is None or target.unknown or delivered.terms != _terms(target, own):
@@ -168,6 +169,13 @@ class Deliveries:
         for name, target in found.items():
             if name not in self.running and self._may_start(target):
                 self._start(target, own)
+
+    def _targets(self) -> list[Target]:
+        """A pipeline that was named and is not there yet is waited for, as all others are."""
+        named = self.where.pipeline
+        if self.until == "stopped" and named and named not in {one.name for one in pipelines(self._own.home)}:
+            return []
+        return targets(self.where, self._own)
 
     def _may_start(self, target: Target) -> bool:
         if target.unknown:
@@ -213,6 +221,11 @@ class Deliveries:
                 if pending:
                     found.append(f"{name}: {number(pending)} pending{f': {error}' if error else ''}")
         return found
+
+
+def _for(target: Target, own: Settings) -> Settings:
+    """How long records are kept is said for the settings' own pipeline; another's database is not ours to prune."""
+    return own if target.name == own.pipeline else msgspec.structs.replace(own, retention_days=None)
 
 
 def _terms(target: Target, own: Settings) -> Terms:

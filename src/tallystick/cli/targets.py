@@ -10,7 +10,7 @@ A pipeline's target is, in this order:
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -76,23 +76,37 @@ def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target
     url = given or (own.backend if folder.name == own.pipeline else None)
     if url is not None:
         return Target(folder, url, _address(url), _GONE if url.startswith("memory:") else "")
+    own_file = SqliteBackend(folder.database).address
     about = folder.description()
-    said = about.get("backend")
-    address = said if isinstance(said, str) else ""
+    address = _text(about, "backend")
     if not address:
         if folder.name == own.pipeline or folder.database.exists():
-            return Target(folder, None, f"sqlite:///{folder.database}")
+            return Target(folder, None, own_file)
         return Target(folder, None, "unknown", f"{folder.about} does not say where the records go; give --backend URL")
+    if address == own_file:
+        return Target(folder, None, address)
     if own.backend is not None and _address(own.backend) == address:
         return Target(folder, own.backend, address)
     if about.get("by") != "url":
         return Target(folder, None, address, "its application delivers to a backend object of its own")
-    if MASK in address:
+    url = _text(about, "url") or address
+    if MASK in url:
         remedy = "set TALLYSTICK_BACKEND, or give --backend URL"
-        return Target(folder, None, address, f"the password of {address} is written nowhere; {remedy}")
-    if address == f"sqlite:///{folder.database}":
-        return Target(folder, None, address)
-    return Target(folder, address, address)
+        return Target(folder, None, address, f"the password of {url} is written nowhere; {remedy}")
+    return Target(folder, address if _is_elsewhere(url, address) else url, address)
+
+
+def _is_elsewhere(url: str, address: str) -> bool:
+    """Whether the URL means another place from here: it was relative to the application's working directory."""
+    try:
+        return bool(backend_from_url(url).address != address)
+    except TallystickError:  # said to whoever opens it
+        return False
+
+
+def _text(about: dict[str, Any], key: str) -> str:
+    found = about.get(key)
+    return found if isinstance(found, str) else ""
 
 
 def _address(url: str) -> str:

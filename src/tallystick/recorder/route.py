@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick import plugins
 from tallystick.errors import SettingsError, SpoolTooNew
+from tallystick.masking import mask_url
 from tallystick.queries import Query, Series
 from tallystick.recorder.inline import Inline
 from tallystick.settings import Settings
@@ -136,7 +137,10 @@ class SpoolRoute:
             fsync=settings.fsync,
             on_open=self._start_agent,
         )
-        folder.describe(backend=(target or _sqlite(folder)).address, by="object" if self._object is not None else "url")
+        by = "object" if self._object is not None else "url"
+        # The URL besides the address: it says the options, and, by its mask, that there is a password to be known.
+        given = {} if url is None else {"url": mask_url(url)}
+        folder.describe(backend=(target or _sqlite(folder)).address, by=by, **given)
         folder.keep_reserve()
         _routes.add(self)
 

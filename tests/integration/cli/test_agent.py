@@ -198,14 +198,19 @@ def test_a_pipeline_of_a_backend_object_is_left_to_its_application(database: Dat
     assert totals(pipeline)["pending"] == 1
 
 
-def test_a_pipeline_whose_password_is_not_written_down_is_left_alone(home: Path) -> None:
-    record(1, backend="sqlite:///x.db", pipeline="secret")
-    about = home / "secret" / "pipeline.json"
-    about.write_text('{"tallystick": 1, "backend": "files://user:***@host/db", "by": "url"}')
+def test_a_pipeline_whose_password_is_not_written_down_is_left_alone(
+    home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database.url.replace("files://", "files://user:hunter2@")
+    record(1, backend=url, pipeline="secret")
+    assert "hunter2" not in "".join(path.read_text() for path in (home / "secret").glob("*.json"))
+    monkeypatch.delenv("TALLYSTICK_BACKEND")
     done = tallystick("agent", "--once", ok=False)
     assert done.returncode == 1
-    assert "not delivering secret: the password of files://user:***@host/db is written nowhere" in done.stderr
+    assert f"not delivering secret: the password of {url.replace('hunter2', '***')} is written nowhere" in done.stderr
     assert totals("secret")["pending"] == 1
+    tallystick("agent", "--once", "--pipeline", "secret", "--backend", url)
+    assert len(database.rows()) == 1
 
 
 def test_a_url_that_cannot_be_ends_it_at_once_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,3 +238,33 @@ def test_kill_9_in_the_middle_loses_nothing_and_the_next_one_delivers(database: 
     database.says("slow")
     tallystick("agent", "--once")
     assert sorted(row[2] for row in database.rows()) == [0, 1, 2, 3, 4]
+
+
+def test_a_named_pipeline_that_is_not_there_yet_is_waited_for(database: Database, tmp_path: Path) -> None:
+    with Running(tmp_path, "agent", "--pipeline", "later") as agent:
+        agent.waits_to_say("nothing to deliver")
+        record(1, pipeline="later")
+        eventually(lambda: len(database.rows()) == 1, "it is delivered")
+        assert agent.stop() == 0
+    assert tallystick("agent", "--once", "--pipeline", "nosuch", ok=False).returncode == 2
+
+
+def test_how_long_records_are_kept_is_said_for_the_settings_own_pipeline_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("own", "other")]
+    for url, pipeline in zip(urls, ("default", "other"), strict=True):
+        with Metrics(url, pipeline=pipeline, deliver="off") as metrics:
+            metrics.increment("old", timestamp=1_700_000_000)
+            metrics.increment("new")
+    monkeypatch.setenv("TALLYSTICK_BACKEND", urls[0])
+    monkeypatch.setenv("TALLYSTICK_RETENTION_DAYS", "1")
+    with Running(tmp_path, "agent"):
+
+        def kept(url: str) -> int:
+            found = as_json("indices", "--backend", url, ok=False)
+            return int(found["indices"][0]["records"])
+
+        eventually(lambda: totals()["pending"] == 0 and totals("other")["pending"] == 0, "all is delivered")
+        eventually(lambda: kept(urls[0]) == 1, "the old record of our own is forgotten")
+        assert kept(urls[1]) == 2

@@ -155,3 +155,12 @@ def test_the_doctor_finds_what_the_dead_left_behind_and_repair_removes_it(home: 
     assert "1 files are left over" in findings("--offline")["warn"]
     call("spool", "repair", "--yes")
     assert not left.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away; run the tests as root to see it")
+def test_the_doctor_finds_files_of_another_user(home: Path) -> None:
+    call("send", "increment", "a")
+    database = home / "default" / "records.db"
+    os.chown(database, 12_345, -1)
+    database.chmod(0o600)
+    assert f"1 files are of another user and for him alone, such as {database}" in findings("--offline")["warn"]

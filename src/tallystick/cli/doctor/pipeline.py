@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -26,9 +27,9 @@ NEARLY_FULL: Final = 0.8
 
 
 def look(target: Target, settings: Settings, max_age_seconds: float, *, offline: bool) -> Iterator[Finding]:
-    blocked = list(files(target.folder))
-    yield from blocked
-    if not blocked:
+    seen = list(files(target.folder))
+    yield from seen
+    if all(finding.level != "fail" for finding in seen):
         one = health(target)
         yield from books(one, settings)
         yield from delivery(one, max_age_seconds)
@@ -39,23 +40,26 @@ def look(target: Target, settings: Settings, max_age_seconds: float, *, offline:
 
 
 def files(folder: Folder) -> Iterator[Finding]:
-    """Files and folders that this user cannot use."""
-    shut = [
-        path
-        for path in [folder.path, *folder.path.rglob("*")]
-        if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))
-    ]
+    """Files and folders that this user cannot use, or that the pipeline's owner cannot."""
+    found = {path: _status(path) for path in [folder.path, *folder.path.rglob("*")]}
+    there = {path: status for path, status in found.items() if status is not None}
+    shut = [path for path in there if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))]
     if shut:
-        whose = "owned by another user" if any(_owner(str(path)) != os.geteuid() for path in shut) else "with odd modes"
-        remedy = f"run as their owner, or: chown -R {os.geteuid()} {folder.path}"
-        yield fail(f"{number(len(shut))} files not for this user to use, {whose}, such as {shut[0]}", remedy)
+        remedy = f"run as the user who owns {folder.path}, or change the owner"
+        yield fail(f"{number(len(shut))} files are not for this user to use, such as {shut[0]}", remedy)
+        return
+    owner = there[folder.path].st_uid if folder.path in there else os.geteuid()
+    foreign = [path for path, status in there.items() if status.st_uid != owner and not status.st_mode & 0o020]
+    if foreign:
+        what = f"{number(len(foreign))} files are of another user and for him alone, such as {foreign[0]}"
+        yield warn(what, f"chown -R {owner} {folder.path}, and run everything as that user")
 
 
-def _owner(path: str) -> int:
+def _status(path: Path) -> os.stat_result | None:
     try:
-        return os.stat(path).st_uid
-    except OSError:
-        return -1
+        return path.stat()
+    except OSError:  # gone meanwhile, or in a folder that is shut
+        return None
 
 
 def books(one: Health, settings: Settings) -> Iterator[Finding]:
@@ -116,6 +120,9 @@ def clock(one: Health) -> Iterator[Finding]:
         yield warn(
             f"the agent's last sign is {ahead} in the future: a clock was set back", "let clocks follow a time server"
         )
+    if one.books.since > now + FUTURE_SECONDS:
+        what = f"counting began {span(one.books.since - now)} in the future: a clock was set back"
+        yield warn(what, "let clocks follow a time server; nothing is lost by it")
     for identity in folder.segment_ids():
         made = _made(identity)
         if made > now + FUTURE_SECONDS:
