@@ -98,7 +98,8 @@ def _account(folder: Folder) -> Account:
                 before = gone.uncounted(positions.at.get(identity, 0))
                 accepted.update(Counter(gone.names) + Counter(before))
                 positions.delivered.update(before)
-                dropped.setdefault("drop_old", Counter()).update(gone.names)
+                names = Counter(gone.names) - dead.beyond(identity, gone.settled)
+                dropped.setdefault("drop_old", Counter()).update(names)
     for identity in folder.tally_ids():
         if f"{identity}.tally" not in positions.merged:
             with contextlib.suppress(OSError):

@@ -129,6 +129,11 @@ class State:
             if found.header.segment not in present or found.offset < at.get(found.header.segment, 0)
         )
 
+    def beyond(self, segment: str, offset: int) -> Counter[str]:
+        """The letters of a segment from this place on, by name."""
+        found = (one for one in self.letters.values() if one.header.segment == segment and one.offset >= offset)
+        return Counter(one.name for one in found)
+
 
 class DeadLetters:
     """The dead letters of a pipeline. Safe to use from several processes at once."""

@@ -71,9 +71,13 @@ def unlock(fd: int) -> None:
 def allocate(fd: int, size_bytes: int) -> None:
     """Give the file real blocks: a mapped sparse file kills the process (SIGBUS) when the disk is full."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size_bytes)
-        return
-    zeros = bytes(1 << 16)  # macOS
+        try:
+            os.posix_fallocate(fd, 0, size_bytes)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+    zeros = bytes(1 << 16)  # macOS, and file systems that cannot
     for start in range(0, size_bytes, len(zeros)):
         os.pwrite(fd, zeros[: size_bytes - start], start)
 

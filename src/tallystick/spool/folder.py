@@ -128,18 +128,20 @@ class Folder:
 
     # --- the reserve ---
 
-    def keep_reserve(self) -> None:
-        """Have the reserve file, when there is room for it."""
-        if self.reserve.exists():
-            return
+    def keep_reserve(self) -> bool:
+        """Have the reserve file, when there is room for it; whether it is there."""
         with contextlib.suppress(OSError):
-            fd = os.open(self.reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL, disk.FILE_MODE)
+            if self.reserve.exists() and self.reserve.stat().st_size >= RESERVE_BYTES:
+                return True
+            fd = os.open(self.reserve, os.O_WRONLY | os.O_CREAT, disk.FILE_MODE)
             try:
                 disk.allocate(fd, RESERVE_BYTES)
+                return True
             except OSError:
                 disk.remove(self.reserve)
             finally:
                 os.close(fd)
+        return False
 
     def free_reserve(self, error: OSError) -> bool:
         """After a "no space left": True when the reserve was there and is now free, so that one more try makes

@@ -6,7 +6,8 @@ Invariants
 - While a writer lives, a line that holds a NUL is still being copied by it: reading stops before that line.
 - A segment may be removed only while its lock is held (`own`): then no writer is alive, and nobody else is reading it
   in order to deliver or to drop it.
-- A position that does not follow a newline is no position: reading starts at the first record again.
+- A position is believed, also where the bytes before it are damaged or gone: what it covers was settled, and its file
+  has a checksum.
 - A segment's identity is its file's name: a damaged header cannot give its records the ids of others.
 """
 
@@ -58,8 +59,7 @@ class SegmentReader:
             if position <= self.first and (line := line.rstrip(b"\0")):
                 self.damaged.append(Damage(0, line, str(error)))
         self.codec = Reader(header)
-        resume = self.first < position <= os.fstat(self._fd).st_size and self._pread(position - 1, 1) == b"\n"
-        self.position = position if resume else self.first
+        self.position = max(self.first, min(position, os.fstat(self._fd).st_size))
 
     def _pread(self, at: int, size: int) -> bytes:
         return os.pread(self._fd, size, at)

@@ -48,6 +48,7 @@ def make_room(folder: Folder, needed_bytes: int, limit_bytes: int) -> int:
             return 0
         note = underway.read()  # before the positions: they may be saved meanwhile, which clears the note
         positions = Positions(folder)
+        disk.sync_folder(folder.path)  # what is counted below goes by these positions: they must not turn older again
         for identity in folder.segment_ids():
             if folder.size_bytes() + needed_bytes <= limit_bytes:
                 break

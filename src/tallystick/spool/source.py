@@ -25,7 +25,7 @@ from tallystick.codec import Damage
 from tallystick.errors import SpoolError
 from tallystick.records import Batch
 from tallystick.spool import disk, tally
-from tallystick.spool.dead import DeadLetter, DeadLetters, letter
+from tallystick.spool.dead import DeadLetter, DeadLetters, State, letter
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
@@ -224,7 +224,9 @@ class SpoolSource:
         merged: list[Path] = []
         segments: list[Path] = []
         positions = self.positions
-        for identity in self.folder.dropped_ids():
+        gone = self.folder.dropped_ids()
+        letters = self.dead.state() if gone else State()
+        for identity in gone:
             path = self.folder.dropped(identity)
             if path.name not in positions.merged:
                 with contextlib.suppress(OSError, msgspec.MsgspecError):
@@ -232,7 +234,8 @@ class SpoolSource:
                     before = dropped.uncounted(positions.at.get(identity, 0))
                     positions.count_accepted(Counter(dropped.names) + Counter(before))
                     positions.count_delivered(before)
-                    positions.count_dropped("drop_old", dropped.names)
+                    dead = letters.beyond(identity, dropped.settled)  # the agent died before it noted that
+                    positions.count_dropped("drop_old", Counter(dropped.names) - dead)
             segments.append(self.folder.segment(identity))
             merged.append(path)
         for identity in self.folder.tally_ids():

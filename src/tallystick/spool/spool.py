@@ -77,6 +77,7 @@ class Spool:
         self._mine: list[str] = []
         self._closed = False
         self._instead: Lines | None = None
+        self._make_room()
         self._start()
         _spools.add(self)
 
@@ -89,7 +90,7 @@ class Spool:
         self._old: list[Segment] = []
         self._full_until = 0.0
         self._full_reason: FullReason = "spool_limit"
-        self.tally = Tally(self.folder.tally(new_segment_id()))
+        self.tally = Tally(self.folder.tally(new_segment_id()), self.folder.free_reserve)
         self.write: Callable[[bytes], object] = self._no_segment
 
     def divert(self, instead: Lines | None) -> None:
@@ -175,12 +176,17 @@ class Spool:
             tags=tags,
         )
         try:
-            return Segment(self.folder.segment(header.segment), header, self.segment_bytes, warm=warm)
+            if self.folder.keep_reserve():  # when it had to be freed, what room there is belongs to the agent
+                segment = Segment(self.folder.segment(header.segment), header, self.segment_bytes, warm=warm)
+                if self._always_sync:
+                    disk.sync_folder(self.folder.segments)
+                return segment
         except SpoolError:
             raise
         except OSError:  # no room, or the folder was taken away: what is recorded meanwhile is counted
-            self._full_reason = "disk_full"
-            return None
+            pass
+        self._full_reason = "disk_full"
+        return None
 
     # --- the tender: a thread that seals the old segment and has the next one ready ---
 
@@ -195,13 +201,19 @@ class Spool:
         while not self._closed:
             wake.wait()
             wake.clear()
-            self._seal_old()
-            if self.when_full == "drop_old":
-                with contextlib.suppress(OSError):
-                    make_room(self.folder, 2 * self.segment_bytes, self.limit_bytes)
-            with self._lock:
-                if self._next is None and not self._closed:
-                    self._next = self._make(warm=True)
+            self._tend_once()
+
+    def _tend_once(self) -> None:
+        self._seal_old()
+        self._make_room()
+        with self._lock:
+            if self._next is None and not self._closed:
+                self._next = self._make(warm=True)
+
+    def _make_room(self) -> None:
+        if self.when_full == "drop_old":
+            with contextlib.suppress(OSError):
+                make_room(self.folder, 2 * self.segment_bytes, self.limit_bytes)
 
     def _seal_old(self) -> None:
         with self._lock:

@@ -14,7 +14,9 @@ import mmap
 import os
 import struct
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +28,8 @@ from tallystick.spool import disk
 SLOT_BYTES: Final = 512
 SLOTS: Final = 128
 NAME_CHARACTERS: Final = 64
+AGAIN_SECONDS: Final = 0.1
+"""How often a full disk is asked for room again."""
 MOST: Final = 1 << 48
 """No count is larger: a slot that says so is damaged."""
 _COUNT: Final = struct.Struct("<q")
@@ -36,15 +40,20 @@ _labels = msgspec.json.Decoder(tuple[str, str, str])
 
 
 class Tally:
-    """The counts of one writing process. Thread-safe; never raises for want of disk, then it counts in memory only."""
+    """The counts of one writing process. Thread-safe, also in a signal handler that interrupts a count.
 
-    def __init__(self, path: Path) -> None:
+    Never raises for want of disk: `free` is asked to make room, and until there is some the counts are in memory only.
+    """
+
+    def __init__(self, path: Path, free: Callable[[OSError], bool] = lambda _: False) -> None:
         self.path = path
+        self._free = free
+        self._next_try = 0.0
         self.counts: Counter[Label] = Counter()
         self._slots: dict[Label, int] = {}
         self._map: mmap.mmap | None = None
         self._fd = -1
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = False
 
     def add(self, what: str, reason: str, name: str, count: int = 1) -> None:
@@ -67,14 +76,15 @@ class Tally:
             self._map[at + _LABEL_AT : at + _LABEL_AT + len(text)] = text
 
     def _open(self) -> bool:
-        if self._closed:
+        if self._closed or time.monotonic() < self._next_try:
             return False
+        self._next_try = time.monotonic() + AGAIN_SECONDS  # also holds off a signal handler that comes in between
         aside = self.path.with_name(f"{self.path.name}.new")
         fd = -1
         try:
             fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, disk.FILE_MODE)
             disk.try_lock(fd, aside)
-            disk.allocate(fd, SLOT_BYTES * SLOTS)
+            self._allocate(fd)
             self._map = mmap.mmap(fd, SLOT_BYTES * SLOTS)
             disk.rename(aside, self.path)
         except OSError:
@@ -84,9 +94,17 @@ class Tally:
             self._map = None
             return False
         self._fd = fd
-        for label in self.counts:  # what was counted while there was no room
+        for label in list(self.counts):  # what was counted while there was no room
             self._write(label)
         return True
+
+    def _allocate(self, fd: int) -> None:
+        try:
+            disk.allocate(fd, SLOT_BYTES * SLOTS)
+        except OSError as error:
+            if not self._free(error):
+                raise
+            disk.allocate(fd, SLOT_BYTES * SLOTS)
 
     def close(self) -> None:
         """Let go of the file; the agent adds it to the pipeline's counts and removes it. What is counted afterwards
@@ -101,7 +119,7 @@ class Tally:
 
     def forget(self) -> None:
         """In a forked child: the counts are the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.close()
 
 
