@@ -1,0 +1,242 @@
+"""Records in MongoDB, one document each.
+
+What it keeps
+- A record's id is the document's `_id`, so what is sent again is refused as a duplicate, which means delivered. A
+  record with an id of the caller's own replaces the document of that id unless that one is newer.
+- One unordered `insert` for each batch; the verdict on each document is read from the reply's write errors.
+- `write` returns after a majority has journalled (`w: majority, j: true`).
+- Every call has its own time limit; the driver retries nothing, the agent does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from tallystick.backends import mongodb_care as care
+from tallystick.backends import mongodb_query as queries
+from tallystick.backends._url import OPTIONS, ServerUrl, read_url
+from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
+from tallystick.backends.mongodb_connection import PASSING, connect, translated
+from tallystick.backends.mongodb_shape import Native
+from tallystick.errors import QueryError, SettingsError, Unavailable
+from tallystick.queries import Query, Series
+from tallystick.records import Batch, Record
+
+DUPLICATE: Final = 11000
+_OURS: Final = {"collection": str, "ttl_days": int}
+
+
+class MongodbBackend:
+    """`mongodb://user:password@host:27017/database?collection=tallystick`, also `mongodb+srv://`.
+
+    `client` is a ready `pymongo.MongoClient`. Our options: `collection`, `ttl_days` (documents leave that long after
+    their own time, by a TTL index), `timeout_seconds`, `connect_timeout_seconds`, `setup`, `password_env`,
+    `password_file`, `ca_file`, `allow_plain_credentials`; all others (`replicaSet`, `tls`, `authSource`, …) go to the driver.
+    """
+
+    inline: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        url: ServerUrl | None = None,
+        *,
+        client: Any = None,
+        database: str = "tallystick",
+        driver_options: dict[str, str] | None = None,
+        shape: Native | None = None,
+    ) -> None:
+        if (url is None) == (client is None):
+            raise SettingsError("backend: MongodbBackend takes either a url or a client")
+        self._url = url
+        self._options: dict[str, Any] = {} if url is None else url.options
+        self._driver_options = driver_options or {}
+        self._given = client
+        self._database = (url.name if url is not None else "") or database
+        self._collection_name: str = self._options.get("collection", "tallystick")
+        self._shape = shape or Native()
+        self._client: Any = None
+        self._pid = 0
+        self._ready = False
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        parts = urlsplit(url)
+        known = {*OPTIONS, *_OURS, "password_env", "password_file"}
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        ours = urlencode([(key, text) for key, text in pairs if key in known])
+        theirs = {key: text for key, text in pairs if key not in known}
+        tls = parts.scheme == "mongodb+srv" or "true" in (theirs.get("tls"), theirs.get("ssl"))
+        read = read_url(urlunsplit(parts._replace(query=ours)), default_port=27017, tls=tls, options=_OURS)
+        return cls(read, driver_options=theirs)
+
+    @property
+    def address(self) -> str:
+        place = "client" if self._url is None else ",".join(self._url.places)
+        scheme = "mongodb" if self._url is None else self._url.scheme
+        if self._given is not None:
+            place = ",".join(f"{host}:{port}" for host, port in sorted(self._given.nodes)) or "client"
+        return f"{scheme}://{place}/{self._database}?collection={self._collection_name}"
+
+    def __repr__(self) -> str:
+        return f"MongodbBackend({self.address!r})"
+
+    # --- connecting ---
+
+    def open(self) -> None:
+        if self._client is not None and self._pid == os.getpid():
+            return
+        self._client = self._given or connect(self._url, self._driver_options, self.address)
+        self._pid = os.getpid()
+        with self._translated():
+            if self._ready or not self._options.get("setup", True):
+                self._client.admin.command("ping")
+            else:
+                care.ensure(self._client[self._database], self._collection_name, self._options.get("ttl_days", 0))
+        self._ready = True
+
+    @property
+    def _collection(self) -> Any:
+        from pymongo import WriteConcern
+
+        return self._client[self._database].get_collection(
+            self._collection_name, write_concern=WriteConcern(w="majority", j=True)
+        )
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid() and client is not self._given:
+            client.close()
+
+    # --- writing ---
+
+    def write(self, batch: Batch) -> WriteResult:
+        if not batch.records:
+            return ACCEPTED
+        self.open()
+        plain = [index for index, record in enumerate(batch.records) if not record.replaces]
+        own = [index for index, record in enumerate(batch.records) if record.replaces]
+        rejected: dict[int, str] = {}
+        kept: dict[int, str] = {}
+        with self._translated():
+            if plain:
+                self._insert(batch, plain, rejected, kept)
+            if own:
+                self._replace(batch, own, rejected, kept)
+        return WriteResult(rejected, kept) if rejected or kept else ACCEPTED
+
+    def _insert(self, batch: Batch, indices: list[int], rejected: dict[int, str], kept: dict[int, str]) -> None:
+        from pymongo.errors import BulkWriteError
+
+        documents = [self._shape.document(batch.records[index]) for index in indices]
+        try:
+            self._collection.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            self._judge(dict(error.details), indices, rejected, kept)
+
+    def _replace(self, batch: Batch, indices: list[int], rejected: dict[int, str], kept: dict[int, str]) -> None:
+        """In order: of two contents of one moment in a batch the later one stays."""
+        from pymongo import ReplaceOne
+        from pymongo.errors import BulkWriteError
+
+        operations = []
+        for index in indices:
+            document = self._shape.document(batch.records[index])
+            older = {"_id": document["_id"], "timestamp_ns": {"$lte": batch.records[index].timestamp_ns}}
+            operations.append(ReplaceOne(older, document, upsert=True))
+        start = 0
+        while start < len(
+            operations
+        ):  # an ordered bulk stops at its first error, which may be just "a newer one is there"
+            try:
+                self._collection.bulk_write(operations[start:], ordered=True)
+                return
+            except BulkWriteError as error:
+                self._judge(dict(error.details), indices[start:], rejected, kept)
+                errors = error.details.get("writeErrors", [])
+                if not errors:
+                    return
+                start += int(errors[0]["index"]) + 1
+
+    def _judge(
+        self, reply: Mapping[str, Any], indices: list[int], rejected: dict[int, str], kept: dict[int, str]
+    ) -> None:
+        """`nInserted` is wrong on some servers; the write errors are not."""
+        for error in reply.get("writeErrors", ()):
+            if error["code"] == DUPLICATE:
+                continue
+            where = kept if error["code"] in PASSING else rejected
+            where[indices[error["index"]]] = f"{error['errmsg']} (code {error['code']})"
+        if reply.get("writeConcernErrors"):
+            raise Unavailable(f"{self.address}: {reply['writeConcernErrors'][0].get('errmsg', 'not yet durable')}")
+
+    # --- asking ---
+
+    def query(self, query: Query) -> list[Series]:
+        return self._answer(self._collection_name, query, queries.native(query))
+
+    def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
+        self.open()
+        with self._translated():
+            if foreign.source not in self._client[self._database].list_collection_names():
+                raise QueryError(f"{self.address}: there is no collection {foreign.source!r} in {self._database!r}")
+        return self._answer(foreign.source, query, queries.foreign(query, foreign))
+
+    def _answer(self, collection: str, query: Query, start: queries.Pipeline) -> list[Series]:
+        def aggregate(pipeline: queries.Pipeline) -> Iterable[dict[str, Any]]:
+            found: list[dict[str, Any]] = list(
+                self._client[self._database][collection].aggregate(pipeline, allowDiskUse=True)
+            )
+            return found
+
+        self.open()
+        with self._translated():
+            return queries.answer(aggregate, query, start)
+
+    def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
+        self.open()
+        order = 1 if newest is None else -1
+        with self._translated():
+            cursor = self._collection.find(queries.fits(query))
+            cursor = cursor.sort([("timestamp_ns", order), ("segment", order), ("place", order)])
+            found: Iterable[dict[str, Any]] = cursor.allow_disk_use(True)
+            if newest is not None:
+                found = reversed(list(cursor.limit(newest))) if newest else []
+            for document in found:
+                yield self._shape.record(document)
+
+    # --- looking after it ---
+
+    def setup(self) -> list[str]:
+        with self._opened() as database:
+            return care.ensure(database, self._collection_name, self._options.get("ttl_days", 0))
+
+    def check(self) -> list[Line]:
+        with self._opened() as database:
+            return [Line(ok=True, what=self.address), *care.check(database[self._collection_name])]
+
+    def indices(self) -> list[dict[str, Any]]:
+        with self._opened() as database:
+            return [care.size(database, self._collection_name)]
+
+    def prune(self, before: float) -> int:
+        with self._opened() as database:
+            return care.prune(database[self._collection_name], round(before * 1e9))
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        self.open()
+        with self._translated():
+            yield self._client[self._database]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with translated(self.address):
+                yield
+        except Unavailable:
+            self.close()  # the next `open` makes a new client
+            raise

@@ -1,0 +1,68 @@
+"""Looking after a MongoDB collection: its indexes, what is in it, and forgetting the old."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tallystick.backends.base import Line
+
+INDEXES: Final = (("name", "timestamp_ns"), ("timestamp_ns",))
+TTL: Final = "timestamp_ttl"
+SLICE: Final = 5_000
+
+
+def ensure(database: Any, name: str, ttl_days: int) -> list[str]:
+    """Create the indexes that are missing; says what was done. With `ttl_days`, the server forgets by itself."""
+    collection = database[name]
+    there = collection.index_information()
+    done = []
+    for fields in INDEXES:
+        if _name(fields) not in there:
+            collection.create_index([(field, 1) for field in fields], name=_name(fields))
+            done.append(f"created the index {_name(fields)} on {collection.full_name}")
+    if not ttl_days:
+        return done
+    seconds, after = ttl_days * 86_400, f"documents leave {ttl_days} days after their time"
+    if TTL not in there:
+        collection.create_index([("timestamp", 1)], name=TTL, expireAfterSeconds=seconds)
+        done.append(f"created the index {TTL}: {after}")
+    elif there[TTL].get("expireAfterSeconds") != seconds:
+        database.command("collMod", name, index={"name": TTL, "expireAfterSeconds": seconds})
+        done.append(f"changed the index {TTL}: {after}")
+    return done
+
+
+def check(collection: Any) -> list[Line]:
+    there = collection.index_information()
+    return [
+        Line(ok=True, what=f"index {_name(fields)}")
+        if _name(fields) in there
+        else Line(ok=False, what=f"index {_name(fields)} is missing", remedy="run `tallystick setup`")
+        for fields in INDEXES
+    ]
+
+
+def _name(fields: tuple[str, ...]) -> str:
+    return "_".join(f"{field}_1" for field in fields)
+
+
+def size(database: Any, name: str) -> dict[str, Any]:
+    collection = database[name]
+    ends = [next(iter(collection.find().sort("timestamp_ns", way).limit(1)), None) for way in (1, -1)]
+    oldest, newest = (None if end is None else end["timestamp_ns"] / 1e9 for end in ends)
+    return {
+        "name": collection.full_name,
+        "records": collection.count_documents({}),
+        "size_bytes": database.command("collStats", name).get("size"),
+        "oldest": oldest,
+        "newest": newest,
+    }
+
+
+def prune(collection: Any, before_ns: int) -> int:
+    """In slices of a moment each, so that other writers go on meanwhile."""
+    gone = 0
+    old = {"timestamp_ns": {"$lt": before_ns}}
+    while ids := [found["_id"] for found in collection.find(old, {"_id": 1}).limit(SLICE)]:
+        gone += collection.delete_many({"_id": {"$in": ids}}).deleted_count
+    return gone
