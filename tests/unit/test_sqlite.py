@@ -473,6 +473,15 @@ def test_records_that_share_their_tags_are_told_apart_by_all_else(backend: Sqlit
     assert rows(backend, "SELECT count(*) FROM series") == [(7,)]
 
 
+def test_the_order_of_tags_makes_no_other_series(backend: SqliteBackend) -> None:
+    backend.write(
+        make_batch(
+            Record(at(0), COUNTER, "n", 1, {"a": "1", "b": "2"}), Record(at(0), COUNTER, "n", 1, {"b": "2", "a": "1"})
+        )
+    )
+    assert rows(backend, "SELECT count(*) FROM series") == [(1,)]
+
+
 def test_a_query_may_group_by_more_tags_than_sqlite_joins_tables(backend: SqliteBackend) -> None:
     tags = {f"t{i}": "x" for i in range(100)}
     backend.write(make_batch(Record(at(0), COUNTER, "hits", 2, tags)))

@@ -91,7 +91,8 @@ class Answers(Contract):
     @pytest.mark.usefixtures("answering")
     def test_last_is_the_largest_of_the_newest(self, backend: Backend) -> None:
         batch = make_batch(
-            *(Record(at(1), GAUGE, "g", value, {"n": str(value)}) for value in (3, 8.5, 5, True)),
+            *(Record(at(1), GAUGE, "g", value, {"n": "1"}) for value in (3, 8.5, 5, True)),
+            *(Record(at(1), GAUGE, "g", value, {"n": "2"}) for value in (7, 6)),
             Record(at(0), GAUGE, "g", 99),
             Record(at(2), GAUGE, "g", "not a number"),
         )

@@ -111,6 +111,8 @@ class RoundTrip(Contract):
         if self.answers_queries:
             points = backend.query(Query("g", aggregate="count", bucket="1h"))[0].points
             assert points == [(-86400.0, 1.0), (-3600.0, 1.0), (0.0, 1.0)]
+            later = Query("g", aggregate="count", bucket="1h", start=-7200)
+            assert backend.query(later)[0].points == [(-3600.0, 1.0), (0.0, 1.0)]
 
     def test_records_come_oldest_first(self, backend: Backend) -> None:
         batch = make_batch(*varied_records(100))
