@@ -35,7 +35,8 @@ class MongodbBackend:
 
     `client` is a ready `pymongo.MongoClient`. Our options: `collection`, `ttl_days` (documents leave that long after
     their own time, by a TTL index), `timeout_seconds`, `connect_timeout_seconds`, `setup`, `password_env`,
-    `password_file`, `ca_file`, `allow_plain_credentials`; all others (`replicaSet`, `tls`, `authSource`, …) go to the driver.
+    `password_file`, `ca_file`, `allow_plain_credentials`; all others (`replicaSet`, `tls`, `authSource`, …) go to the
+    driver.
     """
 
     inline: ClassVar[bool] = False
