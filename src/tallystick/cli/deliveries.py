@@ -32,6 +32,9 @@ from tallystick.spool.folder import pipelines
 
 logger = logging.getLogger("tallystick.agent")
 
+LOOK_SECONDS: Final = 2.0
+"""How often somebody who waits for an empty spool looks whether another agent has emptied it."""
+
 GIVE_WAY_SECONDS: Final = 5.0
 """So long a single pass waits for an application's thread to give way; it does within a second, or after its batch."""
 
@@ -66,13 +69,15 @@ class Delivered:
         )
         self._until = until
         self._finishing = False
+        self._emptied = False
         self._said = ""
+        self._next_look = time.monotonic() + LOOK_SECONDS
         self._thread = threading.Thread(target=self._run, name=f"tallystick-{target.name}", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         if self._until != "passed":
-            self.done = self.agent.run(self._until)
+            self.done = self.agent.run(self._until) or self._emptied
             return
         deadline = time.monotonic() + GIVE_WAY_SECONDS
         while True:
@@ -107,11 +112,21 @@ class Delivered:
     def rejected(self) -> int:
         return int(self.beat.totals["tallystick_agent_rejected_records_total"])
 
+    def look(self) -> None:
+        """When another agent has emptied the spool, there is nothing left to wait for."""
+        if self._until == "empty" and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + LOOK_SECONDS
+            if not self._ours(read(self.target.folder)) and not account(self.target.folder).pending:
+                self._emptied = True
+                self.finish()
+
+    def _ours(self, said: Heartbeat | None) -> bool:
+        return said is not None and said.pid == self.beat.pid and said.since == self.beat.since
+
     def say(self) -> None:
         """Log it when another delivers, and when it is our turn."""
         said = read(self.target.folder)
-        ours = said is not None and said.pid == self.beat.pid and said.since == self.beat.since
-        if ours:
+        if said is not None and self._ours(said):
             text = f"delivering {self.target.name} to {self.target.address}"
         elif said is not None and said.mode == "process" and somebody_delivers(self.target.folder):
             text = f"standing by for {self.target.name}: an agent delivers it, pid {said.pid} on {said.host}"
@@ -199,6 +214,8 @@ class Deliveries:
 
     @property
     def ended(self) -> bool:
+        for delivered in self.running.values():
+            delivered.look()
         return not any(delivered.running for delivered in self.running.values())
 
     def stop(self, timeout_seconds: float) -> list[str]:

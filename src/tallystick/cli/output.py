@@ -35,7 +35,9 @@ def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", numbers: Iterable[str] = ()
 ) -> Table:
     """A table of texts; the columns named in `numbers` are to the right."""
-    made = Table(title=clean(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    made = Table(
+        title=clean(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     made.show_edge = made.pad_edge = False
     right = set(numbers)
     for column in columns:

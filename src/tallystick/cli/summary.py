@@ -32,7 +32,7 @@ AGGREGATES: Final = {
     OWN: ("count",),
 }
 _NARROW: Final = {GAUGE: ("last", "min", "max"), TIMING: ("count", "mean", "p95")}
-_NARROW_COLUMNS: Final = 100
+NARROW_COLUMNS: Final = 100
 _SHAPE: Final = {COUNTER: "sum", GAUGE: "mean", TIMING: "mean"}
 BARS: Final = 20
 _COARSE: Final = 300
@@ -159,14 +159,14 @@ def find_span(backend: Backend, names: tuple[str, ...], filters: Filters) -> Spa
     return Span(start, end, bucket_of(end - start))
 
 
-def bucket_of(seconds: float) -> float:
-    """A round length that cuts so many seconds into at most about `BARS` buckets."""
-    return float(next((step for step in _STEPS if seconds / step <= BARS), math.ceil(seconds / BARS / 86400) * 86400))
+def bucket_of(seconds: float, bars: int = BARS) -> float:
+    """A round length that cuts so many seconds into at most about `bars` buckets."""
+    return float(next((step for step in _STEPS if seconds / step <= bars), math.ceil(seconds / bars / 86400) * 86400))
 
 
 def tables(found: list[Summary], over: Span) -> Iterator[Table]:
     """A table for each kind, with the shape over time; a narrow terminal gets the first things only."""
-    narrow = console().width < _NARROW_COLUMNS
+    narrow = console().width < NARROW_COLUMNS
     for kind, everything in AGGREGATES.items():
         aggregates = _NARROW.get(kind, everything) if narrow else everything
         rows = [one for one in found if one.kind == kind]

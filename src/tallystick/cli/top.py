@@ -55,15 +55,16 @@ def top(
     turns = count if count is not None else None if watched else 1
     backend = open_to_read(asked_target(where))
     out = console()
+    narrow = out.width < summary.NARROW_COLUMNS
     try:
         with _screen(out, live=watched and not as_json) as draw:
             for _ in _turns(turns, refresh_seconds):
-                over = _over(window_seconds)
+                over = _over(window_seconds, 12 if narrow else summary.BARS)
                 found = summary.summaries(backend, names, filters, by, over, limit)
                 if as_json:
                     json_line({"time": over.end, "window_seconds": window_seconds, "series": _documents(found, over)})
                 else:
-                    draw(_table(found, over, by))
+                    draw(_table(found, over, by, narrow=narrow))
     except KeyboardInterrupt:
         pass
     finally:
@@ -90,9 +91,9 @@ def _screen(out: Console, *, live: bool) -> Iterator[Any]:
         yield lambda drawn: screen.update(drawn, refresh=True)
 
 
-def _over(window_seconds: float) -> summary.Span:
+def _over(window_seconds: float, bars: int) -> summary.Span:
     now = time.time()
-    return summary.Span(now - window_seconds, now, summary.bucket_of(window_seconds))
+    return summary.Span(now - window_seconds, now, summary.bucket_of(window_seconds, bars))
 
 
 def _rate(one: Summary, over: summary.Span) -> float:
@@ -109,16 +110,18 @@ def _value(one: Summary) -> tuple[str, float | None]:
     return ("sum", one.values["sum"]) if one.kind == COUNTER else ("count", one.values["count"])
 
 
-def _table(found: list[Summary], over: summary.Span, by: tuple[str, ...]) -> Table:
+def _table(found: list[Summary], over: summary.Span, by: tuple[str, ...], *, narrow: bool) -> Table:
     rows = []
     for one in found:
         what, value = _value(one)
-        unit = one.unit if what != "count" else None
-        shown = quantity(value, unit, one.kind if what != "count" else "")
+        shown = number(value or 0.0) if what == "count" else quantity(value, one.unit, one.kind)
+        rate = quantity(_rate(one, over), one.unit if one.kind == COUNTER else None, COUNTER)
         tags = [one.tags.get(tag) or "–" for tag in by]
-        rows.append([one.name, *tags, one.kind, number(_rate(one, over)), f"{what} {shown}", summary.bars(one, over)])
-    shape = f"the last {span(over.end - over.start)}"
-    return table(["metric", *by, "kind", "per second", "value", shape], rows, numbers=["per second", "value"])
+        kind = [] if narrow else [one.kind]
+        rows.append([one.name, *tags, *kind, rate, f"{what} {shown}", summary.bars(one, over)])
+    shape = f"last {span(over.end - over.start)}"
+    kind = [] if narrow else ["kind"]
+    return table(["metric", *by, *kind, "a second", "value", shape], rows, numbers=["a second", "value"])
 
 
 def _documents(found: list[Summary], over: summary.Span) -> list[dict[str, Any]]:

@@ -90,6 +90,16 @@ def test_drain_waits_for_a_database_that_is_down_until_it_is_back(database: Data
     assert len(database.rows()) == 5
 
 
+def test_drain_ends_when_another_agent_has_emptied_the_spool(database: Database, tmp_path: Path) -> None:
+    record(5)
+    database.says("slow", "1")
+    with Running(tmp_path, "agent") as other:
+        eventually((database.folder / "writing").exists, "the other one writes")
+        assert tallystick("agent", "--drain").returncode == 0
+        assert len(database.rows()) == 5
+        assert other.stop() == 0
+
+
 def test_drain_that_is_stopped_before_the_end_says_so(database: Database, tmp_path: Path) -> None:
     record(5)
     database.says("down", "yes")

@@ -147,6 +147,7 @@ def test_check_ends_with_1_while_the_database_is_down_and_with_0_when_it_is_back
 def test_the_demo_records_real_input_and_its_three_commands_work(home: Path) -> None:
     pytest.importorskip("psutil")
     shown = tallystick("demo", "--seconds", "2").stdout
+    assert ESCAPE not in shown, "no bar where nobody looks"
     assert f"{home}/demo/records.db" in shown
     assert re.search(r"([\d,]+) accepted = \1 delivered \+ 0 pending \+ 0 dead \+ 0 dropped", shown)
     for name in ("host.cpu.used", "host.memory.used", "shop.request", "/search", "/checkout", "shop.sale"):
