@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import numbers
+import reprlib
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +32,9 @@ LINE_BYTES: Final = 256 * 1024
 EARLIEST_NS: Final = 0
 LATEST_NS: Final = 4_102_444_800 * 1_000_000_000
 """The year 2100: a later time is a unit mistaken (milliseconds for seconds)."""
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
 
 
 class Draft(msgspec.Struct):
@@ -73,25 +78,40 @@ def make(
     )
 
 
+def checked(draft: Draft) -> Draft:
+    """The draft anew, after somebody else had it in hands. Raises `RecordError`."""
+    check_moment(draft.timestamp_ns, "timestamp_ns")
+    again = make(
+        draft.kind,
+        draft.name,
+        draft.value,
+        draft.tags,
+        unit=draft.unit,
+        metadata=draft.metadata,
+        id_=draft.id,
+        sample_rate=draft.sample_rate,
+    )
+    again.timestamp_ns = draft.timestamp_ns
+    return again
+
+
 def text(value: object, field: str, longest: int) -> str:
     """A text of 1 to `longest` characters that every store can hold."""
     if not isinstance(value, str):
-        raise RecordError("type", field, f"{value!r:.80} is {_type(value)}; give a text")
+        raise RecordError("type", field, f"{_shown(value)} is {_type(value)}; give a text")
     if not 0 < len(value) <= longest:
-        raise RecordError("length", field, f"a text of {len(value)} characters ({value!r:.40}); give 1 to {longest}")
+        raise RecordError("length", field, f"a text of {len(value)} characters ({value[:40]!r}); give 1 to {longest}")
     return clean(value, field)
 
 
 def clean(value: str, field: str) -> str:
     """The same text as a plain `str`, refused when no UTF-8 can hold it or a store would cut it at a NUL."""
     if "\0" in value:
-        raise RecordError("nul", field, f"{value!r:.40} holds a NUL character; remove it")
+        raise RecordError("nul", field, "a text with a NUL character; remove it")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise RecordError(
-            "surrogate", field, f"{value!r:.40} holds a lone surrogate; decode it properly first"
-        ) from None
+        raise RecordError("surrogate", field, "a text with a lone surrogate; decode it properly first") from None
     return value if type(value) is str else str.__str__(value)
 
 
@@ -100,32 +120,38 @@ def check_value(kind: str, value: object) -> Value:
         if isinstance(value, bool):
             return value if kind == GAUGE else int(value)
         if not isinstance(value, numbers.Number):
-            raise RecordError("type", "value", f"{value!r:.80} is {_type(value)}; a {kind} takes a number")
+            raise RecordError("type", "value", f"{_shown(value)} is {_type(value)}; a {kind} takes a number")
         return _number(value, "value")
     if kind == EVENT and not isinstance(value, str):
-        raise RecordError("type", "value", f"{value!r:.80} is {_type(value)}; an event takes a text")
+        raise RecordError("type", "value", f"{_shown(value)} is {_type(value)}; an event takes a text")
     return _Document().take(value, "value", 0)
+
+
+def opposite(value: Any) -> Any:
+    """A number's opposite; what is no number is given back, and refused later."""
+    if isinstance(value, numbers.Integral):
+        return -int(value)  # an unsigned one of NumPy would wrap around
+    negative: Any = -value if isinstance(value, numbers.Number) else value  # type: ignore[operator]
+    return negative
 
 
 def _number(value: Any, field: str) -> int | float:
     if isinstance(value, numbers.Integral):
         whole = int(value)
         if not -MAX_INTEGER - 1 <= whole <= MAX_INTEGER:
-            raise RecordError("range", field, f"{value!r:.40} does not fit 64 bits; give a float")
+            raise RecordError("range", field, "an integer that does not fit 64 bits; give a float")
         return whole
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise RecordError("type", field, f"{value!r:.80} is {_type(value)}; give an int or a float") from None
+        raise RecordError("type", field, f"a number {_type(value)}; give an int or a float") from None
     if not math.isfinite(number):
-        raise RecordError(
-            "nan" if math.isnan(number) else "infinite", field, f"{value!r:.40} is not finite; leave it out"
-        )
+        raise RecordError("nan" if math.isnan(number) else "infinite", field, f"{number!r} is not finite; leave it out")
     return number
 
 
 class _Document:
-    """Takes in one value, however nested, counting its keys."""
+    """Takes in one value, however nested, counting its keys. Its errors show no value, which may be a secret."""
 
     def __init__(self) -> None:
         self.keys = 0
@@ -148,16 +174,14 @@ class _Document:
         if isinstance(value, Mapping):
             self._count(len(value), field)
             return {
-                self._key(key, field): self.take(part, f"{field}[{key!r:.40}]", depth + 1)
+                self._key(key, field): self.take(part, f"{field}[{_shown(key)}]", depth + 1)
                 for key, part in value.items()
             }
         if isinstance(value, (list, tuple)):
             self._count(len(value), field)
             return [self.take(part, f"{field}[{index}]", depth + 1) for index, part in enumerate(value)]
         raise RecordError(
-            "type",
-            field,
-            f"{value!r:.80} is {_type(value)}; give numbers, texts, bools, None, datetimes, dicts or lists",
+            "type", field, f"a value {_type(value)}; give numbers, texts, bools, None, datetimes, dicts or lists"
         )
 
     def _count(self, more: int, field: str) -> None:
@@ -168,8 +192,17 @@ class _Document:
     @staticmethod
     def _key(key: object, field: str) -> str:
         if not isinstance(key, str):
-            raise RecordError("key", field, f"the key {key!r:.40} is {_type(key)}; keys are texts")
+            raise RecordError("key", field, f"the key {_shown(key)} is {_type(key)}; keys are texts")
         return text(key, f"{field} key", NAME_CHARACTERS)
+
+
+def kept(tags: object) -> Any:
+    """Tags as they are now, for looking at them again: neither the caller nor the first look changes them. What has
+    no end is cut where it is too long anyway.
+    """
+    if isinstance(tags, Mapping):
+        return dict(tags)
+    return list(islice(tags, TAG_COUNT + 1)) if isinstance(tags, Iterable) and not isinstance(tags, str) else tags
 
 
 def check_tags(tags: object) -> dict[str, str] | list[str]:
@@ -177,12 +210,12 @@ def check_tags(tags: object) -> dict[str, str] | list[str]:
     if tags is None:
         return {}
     if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise RecordError("type", "tags", f"{tags!r:.80} is {_type(tags)}; give a dict, or a list of words")
+        raise RecordError("type", "tags", f"tags {_type(tags)}; give a dict, or a list of words")
     if not isinstance(tags, Mapping):
-        words = [text(word, f"tags[{index}]", NAME_CHARACTERS) for index, word in enumerate(tags)]
-        return list(dict.fromkeys(_few(words)))
+        words = [text(word, f"tags[{index}]", NAME_CHARACTERS) for index, word in enumerate(_few(kept(tags)))]
+        return list(dict.fromkeys(words))
     return {
-        text(key, "tags key", NAME_CHARACTERS): _tag(value, f"tags[{key!r:.40}]")
+        text(key, "tags key", NAME_CHARACTERS): _tag(value, f"tags[{_shown(key)}]")
         for key, value in _few(tags).items()
         if value is not None
     }
@@ -190,7 +223,7 @@ def check_tags(tags: object) -> dict[str, str] | list[str]:
 
 def _few(tags: Any) -> Any:
     if len(tags) > TAG_COUNT:
-        raise RecordError("tags", "tags", f"{len(tags)} tags; give at most {TAG_COUNT}, and the rest as metadata")
+        raise RecordError("tags", "tags", f"more than {TAG_COUNT} tags; give the rest as metadata")
     return tags
 
 
@@ -205,12 +238,12 @@ def _tag(value: object, field: str) -> str:
         return "true" if value else "false"
     if isinstance(value, numbers.Number):
         return repr(_number(value, field))
-    raise RecordError("type", field, f"{value!r:.80} is {_type(value)}; a tag's value is a text, a number or a bool")
+    raise RecordError("type", field, f"a value {_type(value)}; a tag's value is a text, a number or a bool")
 
 
 def check_metadata(metadata: object) -> dict[str, Any]:
     if not isinstance(metadata, Mapping):
-        raise RecordError("type", "metadata", f"{metadata!r:.80} is {_type(metadata)}; give a dict")
+        raise RecordError("type", "metadata", f"metadata {_type(metadata)}; give a dict")
     taken = _Document().take(metadata, "metadata", 0)
     plain: dict[str, Any] = msgspec.to_builtins(taken)
     return plain
@@ -226,18 +259,21 @@ def check_timestamp(timestamp: object) -> int:
         nanoseconds = seconds * 1_000_000_000 if isinstance(seconds, int) else round(seconds * 1e6) * 1_000
     else:
         raise RecordError(
-            "type", "timestamp", f"{timestamp!r:.80} is {_type(timestamp)}; give epoch seconds or an aware datetime"
+            "type", "timestamp", f"{_shown(timestamp)} is {_type(timestamp)}; give epoch seconds or an aware datetime"
         )
-    if not EARLIEST_NS <= nanoseconds < LATEST_NS:
-        raise RecordError(
-            "timestamp", "timestamp", f"{timestamp!r} is not between 1970 and 2100; give seconds, not milliseconds"
-        )
+    check_moment(nanoseconds, "timestamp")
     return nanoseconds
+
+
+def check_moment(nanoseconds: object, field: str) -> None:
+    if type(nanoseconds) is not int or not EARLIEST_NS <= nanoseconds < LATEST_NS:
+        seconds = "; give seconds, not milliseconds" if field == "timestamp" else ""
+        raise RecordError("timestamp", field, f"{_shown(nanoseconds)} ns is not between 1970 and 2100{seconds}")
 
 
 def check_sample_rate(rate: object) -> float:
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1:
-        raise RecordError("sample_rate", "sample_rate", f"{rate!r:.40} is not above 0 and at most 1")
+        raise RecordError("sample_rate", "sample_rate", f"{_shown(rate)} is not above 0 and at most 1")
     return float(rate)
 
 
@@ -249,3 +285,8 @@ def _aware(moment: datetime, field: str) -> datetime:
 
 def _type(value: object) -> str:
     return f"of type {type(value).__name__}"
+
+
+def _shown(value: object) -> str:
+    """The value for people, in a few characters, however large it is or badly it behaves."""
+    return _short.repr(value)

@@ -6,6 +6,7 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 from tallystick.codec import MAX_INTEGER, encode
+from tallystick.recorder.draft import opposite
 from tallystick.recorder.recorder import ONE, Parts
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Counter:
 
     def dec(self, value: float = 1) -> None:
         """Count `value` less."""
-        self.inc(-value)
+        self.inc(opposite(value))
 
 
 class Timer:

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -40,13 +41,19 @@ class Inline:
 
     def __init__(self, backend: Backend, app: str, host: str, tags: Tags) -> None:
         self.backend = backend
-        self.tally = Counts()
-        header = Header(FORMAT, new_segment_id(), host, os.getpid(), app, time.time_ns(), dict(tags))
-        self._reader = Reader(header)
-        self._offset = 0
-        self._lock = threading.RLock()  # a signal handler may record while this thread does
+        self._about = (app, host, dict(tags))
         self._open = False
         self._instead: Lines | None = None
+        self._start()
+        _inlines.add(self)
+
+    def _start(self) -> None:
+        """The state of one that has written nothing in this process."""
+        app, host, tags = self._about
+        self.tally = Counts()
+        self._reader = Reader(Header(FORMAT, new_segment_id(), host, os.getpid(), app, time.time_ns(), tags))
+        self._offset = 0
+        self._lock = threading.RLock()  # a signal handler may record while this thread does
 
     def divert(self, instead: Lines | None) -> None:
         """As `Spool.divert`."""
@@ -84,3 +91,16 @@ class Inline:
             if self._open:
                 self.backend.close()
                 self._open = False
+
+
+_inlines: weakref.WeakSet[Inline] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """Another process: other ids, and a lock that no thread of the parent holds."""
+    for inline in list(_inlines):
+        inline._start()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, Unpack
 
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.queries import Query, Series
+from tallystick.recorder.draft import kept, opposite
 from tallystick.recorder.exit import closed, opened
 from tallystick.recorder.filters import Filter
 from tallystick.recorder.handles import Counter, Timer
@@ -130,10 +131,7 @@ class Metrics:
 
     def decrement(self, name: str, value: float = 1, *, tags: Tags = None, **details: Unpack[CountDetails]) -> None:
         """Count `value` less of `name`: an increment by `-value`."""
-        less: Any = value
-        if isinstance(value, (int, float)):
-            less = -value
-        self.increment(name, less, tags=tags, **details)
+        self.increment(name, opposite(value), tags=tags, **details)
 
     def gauge(
         self,
@@ -205,19 +203,7 @@ class Metrics:
 
     def record(self, record: Record) -> None:
         """A record made ready elsewhere. Its time, tags and id are kept; its place in another spool is not."""
-        self._record(
-            record.kind,
-            record.name,
-            record.value,
-            list(record.words) or record.tags,
-            record.timestamp_ns / 1e9,
-            record.metadata or None,
-            record.unit,
-            None,
-            record.own_id,
-            sampled=record.sample_rate,
-            timestamp_ns=record.timestamp_ns,
-        )
+        self._recorder.record_ready(record)
 
     # --- bound ---
 
@@ -235,11 +221,13 @@ class Metrics:
         """A handle for one counter: `signups.inc()`. Raises `RecordError` when no record could have this name or
         tags.
         """
+        tags = kept(tags)
         parts = self._recorder.prepare(COUNTER, name, tags)
         return Counter(self._spool, lambda value: self._record(COUNTER, name, value, tags), parts)
 
     def timer(self, name: str, *, tags: Tags = None) -> Timer:
         """A handle for one timing: `.record(seconds)`, `with handle.time():`."""
+        tags = kept(tags)
         self._recorder.prepare(TIMING, name, tags)
         return Timer(lambda seconds: self.timing(name, seconds, tags=tags), lambda: self.timed(name, tags=tags))
 

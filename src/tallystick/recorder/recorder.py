@@ -12,6 +12,7 @@ Invariants
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Iterable, Mapping
 from time import time_ns
 from typing import Any, Final, TypeAlias
@@ -22,8 +23,8 @@ from tallystick.recorder import draft as drafts
 from tallystick.recorder.draft import Draft
 from tallystick.recorder.filters import Filter, Scrub
 from tallystick.recorder.inline import Inline
-from tallystick.recorder.refusals import Refusals, printable
-from tallystick.records import COUNTER, GAUGE, TIMING
+from tallystick.recorder.refusals import Refusals, printable, said_by
+from tallystick.records import COUNTER, GAUGE, TIMING, Record
 from tallystick.settings import Settings
 from tallystick.spool.spool import Spool
 
@@ -58,12 +59,7 @@ class Shared:
         self.short = not filters and settings.sample_rate == 1.0
         self.longest_bytes = min(drafts.LINE_BYTES, settings.segment_bytes // 4)
         self._cached = 0
-        self._caches: list[Ready] = []
-
-    def new_cache(self) -> Ready:
-        cache: Ready = {}
-        self._caches.append(cache)
-        return cache
+        self.recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
     def learn(self, cache: Ready, name: Any, tags: Any, parts: Parts) -> None:
         """Takes no lock, which a signal handler or a forked child might find taken for ever: that two threads learn at
@@ -72,8 +68,9 @@ class Shared:
         self._cached += 1
         if self._cached > CACHED:
             self._cached = 1
-            for one in self._caches:
-                one.clear()
+            for recorder in list(self.recorders):
+                for one in recorder.ready.values():
+                    one.clear()
         copied = tags if tags is None else dict(tags) if isinstance(tags, Mapping) else list(tags)
         cache.setdefault(name, {})[encode(copied)] = (copied, *parts)
 
@@ -86,7 +83,8 @@ class Recorder:
     ) -> None:
         self.shared = shared
         self.spool = shared.spool
-        self.ready = {kind: shared.new_cache() for kind in (COUNTER, GAUGE, TIMING)}
+        self.ready: dict[str, Ready] = {kind: {} for kind in (COUNTER, GAUGE, TIMING)}
+        shared.recorders.add(self)
         self._timings = self.ready[TIMING]
         self._tags = tags or {}
         self._words = words or []
@@ -152,15 +150,14 @@ class Recorder:
         sample_rate: object = None,
         id_: object = None,
         *,
-        sampled: float = 1.0,
-        timestamp_ns: int | None = None,
+        ready: Record | None = None,
     ) -> None:
-        """`sampled` and `timestamp_ns` are what a ready record brings along."""
+        """`ready` brings a time and a sample rate along."""
         shared = self.shared
         try:
             rate = shared.settings.sample_rate if sample_rate is None else drafts.check_sample_rate(sample_rate)
             if isinstance(tags, Iterable) and not isinstance(tags, str | Mapping | list):
-                tags = list(tags)
+                tags = drafts.kept(tags)
             draft = drafts.make(
                 kind,
                 self._full(name),
@@ -170,16 +167,17 @@ class Recorder:
                 unit=unit,
                 metadata=metadata,
                 id_=id_,
-                sample_rate=rate * sampled,
+                sample_rate=rate if ready is None else rate * drafts.check_sample_rate(ready.sample_rate),
             )
             if rate < 1 and random.random() >= rate:
                 return
             draft.tags = self._merged(draft.tags)
-            if timestamp_ns is not None:
-                draft.timestamp_ns = timestamp_ns
+            if ready is not None:
+                draft.timestamp_ns = ready.timestamp_ns
+                drafts.check_moment(ready.timestamp_ns, "timestamp_ns")
             passed = self._filtered(shared.scrub(draft))
             if passed is not None and self.spool.append(self._line(passed), passed.name):
-                plain_call = timestamp is None and metadata is None and unit is None and id_ is None
+                plain_call = timestamp is None and metadata is None and unit is None and id_ is None and ready is None
                 if shared.short and plain_call and passed.sample_rate == 1.0 and kind in self.ready:
                     parts = self._parts(passed)
                     if parts is not None:
@@ -187,7 +185,25 @@ class Recorder:
         except RecordError as error:
             self._refuse(error, name)
         except Exception as error:  # an object whose own code fails when it is looked at, or a filter
-            self._refuse(RecordError("failed", "record", f"{type(error).__name__}: {error}"), name)
+            self._refuse(RecordError("failed", "record", said_by(error)), name)
+
+    def record_ready(self, record: object) -> None:
+        """A `Record` made elsewhere."""
+        if not isinstance(record, Record):
+            self._refuse(RecordError("type", "record", "this is no tallystick.Record; make one, or call custom()"), "")
+            return
+        self.record(
+            record.kind,
+            record.name,
+            record.value,
+            list(record.words) or record.tags,
+            None,
+            record.metadata or None,
+            record.unit,
+            None,
+            record.own_id,
+            ready=record,
+        )
 
     def _refuse(self, error: RecordError, name: object) -> None:
         shown = printable(name)
@@ -216,7 +232,7 @@ class Recorder:
                 self.spool.tally.add("refused", "filter", printable(draft.name))
                 return None
             draft = passed
-        return draft
+        return drafts.checked(draft) if self.shared.filters else draft
 
     def _line(self, draft: Draft) -> bytes:
         value, pointers = plain(draft.value)

@@ -5,6 +5,7 @@ reason.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import Final
 
@@ -19,14 +20,21 @@ class Refusals:
     def __init__(self) -> None:
         self._logged: dict[str, float] = {}
         self._unlogged: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def note(self, error: RecordError, name: str) -> None:
         """Log the refusal, unless one of the same reason was logged a moment ago."""
         now = time.monotonic()
-        if now - self._logged.get(error.reason, float("-inf")) < LOG_SECONDS:
-            self._unlogged[error.reason] = self._unlogged.get(error.reason, 0) + 1
-            return
-        self._logged[error.reason] = now
+        # Two threads log one line. A signal handler that comes in between, or a forked child, does not wait for it.
+        alone = self._lock.acquire(blocking=False)
+        try:
+            if not alone or now - self._logged.get(error.reason, float("-inf")) < LOG_SECONDS:
+                self._unlogged[error.reason] = self._unlogged.get(error.reason, 0) + 1
+                return
+            self._logged[error.reason] = now
+        finally:
+            if alone:
+                self._lock.release()
         more = self._unlogged.pop(error.reason, 0)
         also = f" ({more} more of this kind since the last such line)" if more else ""
         logger.warning("refused a record of %s: %s%s", name, error, also)
@@ -34,5 +42,16 @@ class Refusals:
 
 def printable(name: object) -> str:
     """Some name for counting and logging, whatever was given as one."""
-    shown = name if isinstance(name, str) else f"<{type(name).__name__}>"
+    try:
+        shown = str.__str__(name) if isinstance(name, str) else f"<{type(name).__name__}>"
+    except Exception:  # a proxy to what is not there
+        shown = "<?>"
     return shown[:64].encode("utf-8", "replace").decode().replace("\0", "?")
+
+
+def said_by(error: Exception) -> str:
+    """The error's type and text, whatever it does when it is asked for them."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

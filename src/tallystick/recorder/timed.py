@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from tallystick.recorder.draft import kept
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -46,8 +48,8 @@ class Timed:
         self._record(self._name or "", perf_counter() - self._started, self._tags, self._use_ms)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        name = self._name or f"{function.__module__}.{function.__qualname__.replace('<locals>.', '')}"
-        record, tags, use_ms = self._record, self._tags, self._use_ms
+        name = self._name or _name_of(function)
+        record, tags, use_ms = self._record, kept(self._tags), self._use_ms
         timed: Any
 
         if inspect.iscoroutinefunction(function):
@@ -64,13 +66,19 @@ class Timed:
             async def timed(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
                 started = perf_counter()
                 inner = function(*args, **kwargs)
+                step = inner.asend(None)
                 try:
-                    sent = None
                     while True:
                         try:
-                            sent = yield await inner.asend(sent)
+                            item = await step
                         except StopAsyncIteration:
                             return
+                        try:
+                            step = inner.asend((yield item))
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:  # thrown in by the caller, for the function to deal with
+                            step = inner.athrow(error)
                 finally:
                     await inner.aclose()
                     record(name, perf_counter() - started, tags, use_ms)
@@ -94,6 +102,12 @@ class Timed:
                     record(name, perf_counter() - started, tags, use_ms)
 
         return functools.wraps(function)(timed)
+
+
+def _name_of(function: Any) -> str:
+    """`<module>.<function>`; of a partial or another callable object, that of its type."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__.replace('<locals>.', '')}"
 
 
 def _caller() -> str:
