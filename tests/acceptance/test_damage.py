@@ -210,6 +210,14 @@ def done_to(data: bytes, damage: Damage, start: int) -> bytes:
     return DOING[damage.what](data, at, min(at + damage.length, start + size), damage)
 
 
+def claims_newer_format(data: bytes) -> bool:
+    """Whether a damaged header says what a newer version's header would say."""
+    try:
+        return int(msgspec.json.decode(data.partition(b"\n")[0])["tallystick"]) > 1
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return False
+
+
 class Case:
     """A world after its damage."""
 
@@ -228,6 +236,7 @@ class Case:
             if name == "positions.json" and moved:
                 continue  # bytes that moved would be read at places where others were delivered
             self.files[name] = done_to(self.files.get(name, b""), damage, 0)
+        self.newer = {Path(name).stem for name in names if claims_newer_format(self.files[name])}
         self.balances = self.files.get("dead.jsonl") == world.files.get("dead.jsonl")
 
 
@@ -265,15 +274,18 @@ def check_delivered(case: Case, folder: Folder) -> None:
     before = set(DeadLetters(folder).state().letters)
     backend, done = deliver(folder, case.world.stored)
     assert done
-    assert folder.segment_ids() == []
+    assert set(folder.segment_ids()) == case.newer
     letters = DeadLetters(folder).state().letters
     new = {key: record for key, record in backend.stored.items() if key not in case.world.stored}
     contents, again = content(new.values()), content(case.world.stored.values())
     standing: Counter[bytes] = Counter()
     for name, data in case.files.items():
+        segment, offset = Path(name).stem, 0
         if not (name.startswith("segments/") and name.endswith(".jsonl")):
             continue
-        segment, offset = Path(name).stem, 0
+        if segment in case.newer:
+            assert folder.segment(segment).read_bytes() == data
+            continue
         settled = case.world.settled.get(segment, 0)
         for index, line in enumerate(data.split(b"\n")[:-1]):
             place = f"{segment}-{offset}"
@@ -307,7 +319,7 @@ def test_any_damage_costs_at_most_the_damaged_lines_and_is_counted(worlds: list[
         case = Case(world, to_segments, to_hints)
         with TemporaryDirectory() as home, complaints() as logged:
             check_delivered(case, lay_out(case.files, Path(home)))
-            assert [record.getMessage() for record in logged] == []
+            assert [record.name for record in logged] == ["tallystick.spool"] * len(case.newer)
 
     check()
 
