@@ -20,7 +20,7 @@ from tallystick.backends import mongodb_care as care
 from tallystick.backends import mongodb_query as queries
 from tallystick.backends._url import OPTIONS, ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
-from tallystick.backends.mongodb_connection import PASSING, connect, translated
+from tallystick.backends.mongodb_connection import PASSING, connect, driver, translated
 from tallystick.backends.mongodb_shape import Native
 from tallystick.errors import QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
@@ -101,11 +101,8 @@ class MongodbBackend:
 
     @property
     def _collection(self) -> Any:
-        from pymongo import WriteConcern
-
-        return self._client[self._database].get_collection(
-            self._collection_name, write_concern=WriteConcern(w="majority", j=True)
-        )
+        durable = driver().WriteConcern(w="majority", j=True)
+        return self._client[self._database].get_collection(self._collection_name, write_concern=durable)
 
     def close(self) -> None:
         client, self._client = self._client, None
@@ -130,24 +127,20 @@ class MongodbBackend:
         return WriteResult(rejected, kept) if rejected or kept else ACCEPTED
 
     def _insert(self, batch: Batch, indices: list[int], rejected: dict[int, str], kept: dict[int, str]) -> None:
-        from pymongo.errors import BulkWriteError
-
         documents = [self._shape.document(batch.records[index]) for index in indices]
         try:
             self._collection.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            self._judge(dict(error.details), indices, rejected, kept)
+        except driver().errors.BulkWriteError as error:
+            self._judge(error.details, indices, rejected, kept)
 
     def _replace(self, batch: Batch, indices: list[int], rejected: dict[int, str], kept: dict[int, str]) -> None:
         """In order: of two contents of one moment in a batch the later one stays."""
-        from pymongo import ReplaceOne
-        from pymongo.errors import BulkWriteError
-
+        pymongo = driver()
         operations = []
         for index in indices:
             document = self._shape.document(batch.records[index])
             older = {"_id": document["_id"], "timestamp_ns": {"$lte": batch.records[index].timestamp_ns}}
-            operations.append(ReplaceOne(older, document, upsert=True))
+            operations.append(pymongo.ReplaceOne(older, document, upsert=True))
         start = 0
         while start < len(
             operations
@@ -155,8 +148,8 @@ class MongodbBackend:
             try:
                 self._collection.bulk_write(operations[start:], ordered=True)
                 return
-            except BulkWriteError as error:
-                self._judge(dict(error.details), indices[start:], rejected, kept)
+            except pymongo.errors.BulkWriteError as error:
+                self._judge(error.details, indices[start:], rejected, kept)
                 errors = error.details.get("writeErrors", [])
                 if not errors:
                     return

@@ -20,12 +20,18 @@ PASSING: Final = frozenset({50, 64, 91, 189, 262, 9001, 10107, 11600, 11602, 134
 FORBIDDEN: Final = frozenset({13, 18, 8000})
 
 
-def connect(url: ServerUrl | None, driver_options: dict[str, str], address: str) -> Any:
-    """A client that has connected to nothing yet. Raises `MissingExtra`, or `Misconfigured` for options it refuses."""
+def driver() -> Any:
+    """The module pymongo. Raises `MissingExtra`."""
     try:
         import pymongo
     except ImportError as error:
         raise plugins.missing_extra("mongodb", error) from error
+    return pymongo
+
+
+def connect(url: ServerUrl | None, driver_options: dict[str, str], address: str) -> Any:
+    """A client that has connected to nothing yet. Raises `MissingExtra`, or `Misconfigured` for options it refuses."""
+    pymongo = driver()
     assert url is not None
     options = url.options
     seconds = float(options.get("timeout_seconds", TIMEOUT_SECONDS))
@@ -53,8 +59,7 @@ def connect(url: ServerUrl | None, driver_options: dict[str, str], address: str)
 @contextmanager
 def translated(address: str) -> Iterator[None]:
     """What names no cause that we know goes on as it is: then the agent bisects the batch."""
-    from pymongo import errors
-
+    errors = driver().errors
     try:
         yield
     except errors.OperationFailure as error:
