@@ -18,7 +18,7 @@ def limit_answers(pool: Any, connect_seconds: float) -> None:
     base: Any = pool.ConnectionCls
 
     class LimitedConnection(base):  # type: ignore[misc]  # the driver's own class, known when it is there
-        response_class = _LimitedResponse
+        response_class = LimitedResponse
 
         def connect(self) -> None:
             call_seconds, self.timeout = self.timeout, min(connect_seconds, self.timeout or connect_seconds)
@@ -31,7 +31,7 @@ def limit_answers(pool: Any, connect_seconds: float) -> None:
     pool.ConnectionCls = LimitedConnection
 
 
-class _LimitedResponse(HTTPResponse):
+class LimitedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         seconds = sock.gettimeout()
