@@ -22,6 +22,7 @@ BACKENDS: Final = {
     "mongodb": "tallystick.backends.mongodb:MongodbBackend",
     "mongodb+srv": "tallystick.backends.mongodb:MongodbBackend",
     "postgresql": "tallystick.backends.postgresql:PostgresqlBackend",
+    "parquet": "tallystick.backends.parquet:ParquetBackend",
     "elasticsearch": "tallystick.backends.elasticsearch:ElasticsearchBackend",
     "elasticsearch+https": "tallystick.backends.elasticsearch:ElasticsearchBackend",
     "opensearch": "tallystick.backends.opensearch:OpensearchBackend",

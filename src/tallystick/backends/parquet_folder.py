@@ -1,0 +1,179 @@
+"""The folder that the Parquet backend writes: its names, its lock, its ledger.
+
+    tallystick.json
+    day=2026-11-21/points-<segment>-<first>-<last>.parquet
+    day=2026-11-21/documents-<segment>-<first>-<last>.parquet
+
+Why nothing is lost and nothing doubled
+- Which file a record belongs to follows from the record alone: its segment, its day, and whether it has an id of the
+  caller's own (`documents`). So a record is stored if and only if its place is in the column `place` of a file
+  of that day, kind and segment. There is no other ledger that could disagree with the rows.
+- `first` and `last` are the places of the first and the last record in the file, so the names tell which few
+  files must be asked, and mostly none. A record that is already there is left out of what is written.
+- Asking and writing are one turn under the folder's lock, so two writers never both find a record missing.
+- A file is written aside, synced and renamed: it is there whole or not at all. A batch of several days is several
+  files; after a crash between two of them, the batch comes again and finds the first days stored.
+- A file never gains rows. `prune` may replace it by one of the same name with fewer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from tallystick.backends.base import Line
+from tallystick.backends.parquet_rows import Part
+from tallystick.errors import Misconfigured, Unavailable
+from tallystick.spool import disk
+
+FORMAT: Final = 1
+"""The number in `tallystick.json`. A folder with a larger one is refused."""
+
+MARKER: Final = "tallystick.json"
+LOCK: Final = ".lock"
+SUFFIX: Final = ".parquet"
+ASIDE: Final = ".new"
+_POLL_SECONDS: Final = 0.01
+
+
+class Stored(NamedTuple):
+    """One file. `first` and `last` are the places of its outermost records."""
+
+    path: Path
+    day: str
+    own: bool
+    segment: str
+    first: int
+    last: int
+
+
+def path_of(root: Path, part: Part, segment: str, first: int, last: int) -> Path:
+    kind = "documents" if part.own else "points"
+    return root / f"day={part.day}" / f"{kind}-{quote(segment, safe='')}-{first}-{last}{SUFFIX}"
+
+
+def days(root: Path) -> list[str]:
+    """The days that have a folder, oldest first."""
+    try:
+        return sorted(entry.name[4:] for entry in os.scandir(root) if entry.name.startswith("day="))
+    except FileNotFoundError:
+        return []
+
+
+def files(root: Path, day: str) -> list[Stored]:
+    """The files of a day that we named; other files are let alone."""
+    found = []
+    folder = root / f"day={day}"
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    for name in names:
+        kind, _, rest = name.removesuffix(SUFFIX).partition("-")
+        pieces = rest.rsplit("-", 2)
+        if name.endswith(SUFFIX) and kind in ("points", "documents") and len(pieces) == 3:
+            segment, first, last = pieces
+            if first.isdecimal() and last.isdecimal():
+                found.append(Stored(folder / name, day, kind == "documents", segment, int(first), int(last)))
+    return found
+
+
+def overlapping(root: Path, part: Part, segment: str, first: int, last: int) -> list[Path]:
+    """The files in which records between these places may be."""
+    named = quote(segment, safe="")
+    return [
+        file.path
+        for file in files(root, part.day)
+        if file.own == part.own and file.segment == named and file.first <= last and file.last >= first
+    ]
+
+
+def make_day(folder: Path) -> None:
+    if not folder.exists():
+        disk.make_folder(folder)
+
+
+def remove_if_empty(root: Path, day: str) -> None:
+    with contextlib.suppress(OSError):
+        os.rmdir(root / f"day={day}")
+
+
+def aside(path: Path) -> Path:
+    return path.with_name(path.name + ASIDE)
+
+
+def publish(path: Path) -> None:
+    """What was written aside takes its place, durably."""
+    disk.sync_file(aside(path))
+    disk.rename(aside(path), path)
+    disk.sync_folder(path.parent)
+
+
+def clear_aside(root: Path) -> None:
+    """Remove what crashes left half-written. Only under the lock: then nobody is writing."""
+    for day in days(root):
+        folder = root / f"day={day}"
+        for name in os.listdir(folder):
+            if name.endswith(ASIDE):
+                disk.remove(folder / name)
+
+
+@contextmanager
+def locked(root: Path, patience_seconds: float) -> Iterator[None]:
+    """The only writer in this folder. Raises `Unavailable` when others do not let go in time."""
+    lock = disk.LockFile(root / LOCK)
+    deadline = time.monotonic() + patience_seconds
+    while not lock.acquire():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{root}: other writers held {LOCK} for {patience_seconds:g} s")
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def ensure(root: Path) -> list[str]:
+    """Create what is missing; says what was done. Raises `Misconfigured` for a folder of a newer version."""
+    found = format_of(root)
+    if found is None:
+        disk.make_folder(root)
+        disk.replace_file(root / MARKER, msgspec.json.encode({"parquet": FORMAT}) + b"\n", durable=True)
+        return [f"made {root} a folder of format {FORMAT}"]
+    if found > FORMAT:
+        raise Misconfigured(f"{root} has format {found}, this version knows up to {FORMAT}; upgrade tallystick")
+    return []
+
+
+def format_of(root: Path) -> int | None:
+    """None when the folder is not there, or is none of ours."""
+    try:
+        data = (root / MARKER).read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.json.decode(data, type=dict[str, int])["parquet"]
+    except (msgspec.DecodeError, KeyError):
+        raise Misconfigured(f"{root / MARKER} is damaged; remove it if all else in the folder is ours") from None
+
+
+def check(root: Path) -> list[Line]:
+    found = format_of(root)
+    if found is None:
+        return [Line(ok=False, what=f"{root} is no folder of ours", remedy="run `tallystick setup`")]
+    if found != FORMAT:
+        return [Line(ok=False, what=f"format {found}, this version makes {FORMAT}", remedy="upgrade tallystick here")]
+    lines = [Line(ok=True, what=f"format {found} in {root}")]
+    places = [root, *(root / f"day={day}" for day in days(root))]
+    closed = [place for place in places if not os.access(place, os.R_OK | os.W_OK | os.X_OK)]
+    remedy = "give this user the right to write there"
+    lines += [Line(ok=False, what=f"{place} may not be written by this user", remedy=remedy) for place in closed]
+    return lines
