@@ -7,7 +7,8 @@ Invariants
 - A file replaced by `replace_file` is, after the death of any process, the old one or the new one, whole. With `whole`
   that holds after a power failure, too, and with `durable` it is the new one then.
 - A lock is a `flock`: it ends with its last descriptor, so a dead process holds none. Descriptors of locks are closed
-  in a forked child, or the child would keep its dead parent's lock alive.
+  in a forked child, or the child would keep its dead parent's lock alive; so no fork happens between the moment when
+  such a file is opened and the moment when the hook that closes it knows of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 import weakref
 from pathlib import Path
 from typing import Final
@@ -151,17 +153,21 @@ class LockFile:
     def acquire(self, *, wait: bool = False) -> bool:
         if self.held:
             return True
+        return self._take(wait=wait) and self.held
+
+    def _take(self, *, wait: bool = False) -> bool:
+        """Lock whatever file has this name now."""
         self.release()
-        fd = os.open(self.path, os.O_RDWR | self._create, FILE_MODE)
+        with _opening:
+            self._fd = os.open(self.path, os.O_RDWR | self._create, FILE_MODE)
         try:
-            if not try_lock(fd, self.path, wait=wait):
-                os.close(fd)
-                return False
+            locked = try_lock(self._fd, self.path, wait=wait)
         except BaseException:
-            os.close(fd)
+            self.release()
             raise
-        self._fd = fd
-        return self.held
+        if not locked:
+            self.release()
+        return locked
 
     @property
     def held(self) -> bool:
@@ -180,23 +186,24 @@ class LockFile:
 
 def is_locked(path: Path) -> bool:
     """Whether somebody holds the lock of this file right now."""
+    probe = LockFile(path, create=False)
     try:
-        fd = os.open(path, os.O_RDWR)
+        return not probe._take()
     except FileNotFoundError:
         return False
-    try:
-        return not try_lock(fd, path)
     finally:
-        os.close(fd)
+        probe.release()
 
 
 _locks: weakref.WeakSet[LockFile] = weakref.WeakSet()
+_opening = threading.RLock()
 
 
 def _let_go_in_child() -> None:
     for lock in list(_locks):
         lock.release()
+    _opening.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go_in_child)
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_let_go_in_child)
