@@ -209,12 +209,7 @@ class DeadLetters:
             lock.release()
 
     def _append(self, data: bytes) -> None:
-        try:
-            self._write(data)
-        except OSError as error:
-            if not self.folder.free_reserve(error):
-                raise
-            self._write(data)
+        self.folder.with_reserve(lambda: self._write(data))
 
     def _write(self, data: bytes) -> None:
         """All of it or nothing, after a newline: a torn line of a process that died here stays one damaged line."""

@@ -20,6 +20,7 @@ import errno
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from tallystick.errors import SettingsError
 from tallystick.spool import disk
 
 RESERVE_BYTES: Final = 1 << 20
+RESERVE_PARTS: Final = 8
 LEFTOVER_SECONDS: Final = 60.0
 """A file that is still not in its place so long after it was begun, and that nobody holds, was given up by a crash."""
 
@@ -129,28 +131,47 @@ class Folder:
     # --- the reserve ---
 
     def keep_reserve(self) -> bool:
-        """Have the reserve file, when there is room for it; whether it is there."""
+        """Have the whole reserve, when there is room for it; whether it is there."""
         with contextlib.suppress(OSError):
             if self.reserve.exists() and self.reserve.stat().st_size >= RESERVE_BYTES:
                 return True
             fd = os.open(self.reserve, os.O_WRONLY | os.O_CREAT, disk.FILE_MODE)
+            before = os.fstat(fd).st_size
             try:
                 disk.allocate(fd, RESERVE_BYTES)
                 return True
             except OSError:
-                disk.remove(self.reserve)
+                os.ftruncate(fd, before)
+                if not before:
+                    disk.remove(self.reserve)
             finally:
                 os.close(fd)
         return False
 
     def free_reserve(self, error: OSError) -> bool:
-        """After a "no space left": True when the reserve was there and is now free, so that one more try makes
-        sense.
+        """After a "no space left": True when a part of the reserve was there and is now free, so that one more try
+        makes sense. A part at a time, since who else writes to the disk may be quicker than we are.
         """
-        if error.errno not in disk.NO_ROOM or not self.reserve.exists():
+        if error.errno not in disk.NO_ROOM:
             return False
-        disk.remove(self.reserve)
-        return True
+        try:
+            left = self.reserve.stat().st_size - RESERVE_BYTES // RESERVE_PARTS
+            if left > 0:
+                os.truncate(self.reserve, left)
+            else:
+                disk.remove(self.reserve)
+            return True
+        except OSError:
+            return False
+
+    def with_reserve(self, write: Callable[[], None]) -> None:
+        """Do this, on a full disk with the help of the reserve. Raises `OSError` when even that is not enough."""
+        while True:
+            try:
+                return write()
+            except OSError as error:
+                if not self.free_reserve(error):
+                    raise
 
 
 def _entries(path: Path) -> list[os.DirEntry[str]]:

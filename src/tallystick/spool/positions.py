@@ -102,12 +102,8 @@ class Positions:
             sorted(self.merged),
         )
         data = with_checksum(msgspec.json.encode(file))
-        try:
-            disk.replace_file(self.folder.positions, data, whole=True, durable=durable)
-        except OSError as error:
-            if not self.folder.free_reserve(error):
-                raise
-            disk.replace_file(self.folder.positions, data, whole=True, durable=durable)
+        path = self.folder.positions
+        self.folder.with_reserve(lambda: disk.replace_file(path, data, whole=True, durable=durable))
         self.changed = False
 
     # --- counting ---

@@ -90,7 +90,7 @@ class Spool:
         self._old: list[Segment] = []
         self._full_until = 0.0
         self._full_reason: FullReason = "spool_limit"
-        self.tally = Tally(self.folder.tally(new_segment_id()), self.folder.free_reserve)
+        self.tally = Tally(self.folder.tally(new_segment_id()), self.folder.with_reserve)
         self.write: Callable[[bytes], object] = self._no_segment
 
     def divert(self, instead: Lines | None) -> None:

@@ -42,12 +42,12 @@ _labels = msgspec.json.Decoder(tuple[str, str, str])
 class Tally:
     """The counts of one writing process. Thread-safe, also in a signal handler that interrupts a count.
 
-    Never raises for want of disk: `free` is asked to make room, and until there is some the counts are in memory only.
+    Never raises for want of disk: `with_reserve` helps, and where it cannot the counts stay in memory until it can.
     """
 
-    def __init__(self, path: Path, free: Callable[[OSError], bool] = lambda _: False) -> None:
+    def __init__(self, path: Path, with_reserve: Callable[[Callable[[], None]], None] = lambda write: write()) -> None:
         self.path = path
-        self._free = free
+        self._with_reserve = with_reserve
         self._next_try = 0.0
         self.counts: Counter[Label] = Counter()
         self._slots: dict[Label, int] = {}
@@ -84,7 +84,7 @@ class Tally:
         try:
             fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, disk.FILE_MODE)
             disk.try_lock(fd, aside)
-            self._allocate(fd)
+            self._with_reserve(lambda: disk.allocate(fd, SLOT_BYTES * SLOTS))
             self._map = mmap.mmap(fd, SLOT_BYTES * SLOTS)
             disk.rename(aside, self.path)
         except OSError:
@@ -97,14 +97,6 @@ class Tally:
         for label in list(self.counts):  # what was counted while there was no room
             self._write(label)
         return True
-
-    def _allocate(self, fd: int) -> None:
-        try:
-            disk.allocate(fd, SLOT_BYTES * SLOTS)
-        except OSError as error:
-            if not self._free(error):
-                raise
-            disk.allocate(fd, SLOT_BYTES * SLOTS)
 
     def close(self) -> None:
         """Let go of the file; the agent adds it to the pipeline's counts and removes it. What is counted afterwards

@@ -67,12 +67,7 @@ class Underway:
     def write(self) -> None:
         """Write `note` down. Under the lock. Raises `OSError` when the disk takes nothing."""
         data = with_checksum(msgspec.json.encode(self.note))
-        try:
-            self._write(data)
-        except OSError as error:
-            if not self._folder.free_reserve(error):
-                raise
-            self._write(data)
+        self._folder.with_reserve(lambda: self._write(data))
 
     def _write(self, data: bytes) -> None:
         fd = os.open(self._folder.delivering, os.O_WRONLY | os.O_CREAT, disk.FILE_MODE)
