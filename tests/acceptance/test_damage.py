@@ -26,7 +26,7 @@ from tallystick.agent.agent import Agent
 from tallystick.agent.attempt import Attempt
 from tallystick.backends.base import WriteResult
 from tallystick.backends.memory import MemoryBackend
-from tallystick.codec import encode_line, with_checksum
+from tallystick.codec import encode_line, record_line, with_checksum
 from tallystick.recorder.metrics import Metrics
 from tallystick.records import Batch, Record
 from tallystick.spool.account import account
@@ -267,7 +267,7 @@ def deliver(folder: Folder, stored: dict[str, Record]) -> tuple[Picky, bool]:
 
 
 def content(records: Iterable[Record]) -> Counter[bytes]:
-    return Counter(encode_line(r.timestamp_ns, r.kind, r.name, r.value, {"plan": "pro"}) for r in records)
+    return Counter(record_line(record, {"env": "prod"}) for record in records)
 
 
 def check_delivered(case: Case, folder: Folder) -> None:
