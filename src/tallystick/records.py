@@ -1,7 +1,8 @@
 """What travels: a `Record`, and a `Batch` of them.
 
 Invariants
-- A record never changes once it is in the spool; its `id` is its place there (`<segment>-<offset>`) or the caller's own.
+- A record never changes once it is in the spool; its `id` is its place there (`<segment>-<offset>`) or the caller's
+  own.
 - A batch is one contiguous range of one segment, `[start, end)` in bytes; splitting it gives two such ranges.
   This is what lets a ledger of three numbers make a redelivery harmless.
 - Objects inside a record may be shared between records (equal tags are one dict). Whoever hands a record to
@@ -73,7 +74,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def id(self) -> str:
-        """The caller's own id, else the record's place, `<segment>-<offset>`: unique, and the same on every redelivery."""
+        """The caller's own id, else the record's place, `<segment>-<offset>`: unique, the same on every redelivery."""
         return f"{self.header.segment}-{self.offset}" if self.own_id is None else self.own_id
 
     @property

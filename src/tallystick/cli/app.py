@@ -47,6 +47,7 @@ COMMANDS: Final = {
         "check": ("managed", "Say whether the database is as it should be."),
         "indices": ("managed", "List what holds the records, and how large it is."),
         "prune": ("managed", "Forget old records."),
+        "copy": ("copy", "Copy records from one database to another, with their ids."),
     },
 }
 """By section: command → module in this folder, and the sentence for the list."""

@@ -7,12 +7,14 @@ from typing import Any
 import click
 from rich.table import Table
 
-from tallystick.backends.base import Backend, Readable
+from tallystick.backends.base import Backend, Readable, ReadsForeign
 from tallystick.cli import summary
+from tallystick.cli.foreign import foreign_of
 from tallystick.cli.options import Filters, Where, filter_options, json_option, where_options
 from tallystick.cli.output import json_document, note, show, table
 from tallystick.cli.targets import NothingYet, Target, asked_target, open_to_read
 from tallystick.cli.text import moment, number, plain_value, quantity, span, sparkline, tags_text
+from tallystick.errors import QueryError
 from tallystick.queries import AGGREGATES, Query, Series
 from tallystick.records import EVENT
 from tallystick.spool.account import account
@@ -26,6 +28,8 @@ NEWEST_EVENTS = 5
 @click.option("--by", multiple=True, metavar="TAG", help="Apart by this tag; again for more.")
 @click.option("--bucket", metavar="SPAN", help="Over time, in steps of so long: 10s, 5m, 1h.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the N largest.")
+@click.option("--source", metavar="TABLE", help="Ask data that others wrote: their table, index or collection.")
+@click.option("--column", "columns", multiple=True, metavar="PART=COLUMN", help="Where --source keeps time, value, …")
 @filter_options
 @json_option
 @where_options
@@ -37,13 +41,19 @@ def query(
     by: tuple[str, ...],
     bucket: str | None,
     limit: int | None,
+    source: str | None,
+    columns: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Ask what was recorded under NAME: a metric's name, or a pattern with * and ?. Without a name, all.
 
     Without --aggregate each metric shows what suits its kind and its shape over time, of the last 24 hours.
     With it, one number for each series (of all time, unless a range is given), or with --bucket one for each step.
+
+    --source asks a table, index or collection that another tool wrote. Say where it keeps things with --column:
+    time=COLUMN and value=COLUMN, and where it has them name=, kind=, tag.TAG= and time_unit=ns|us|ms|s|iso|native.
     """
+    foreign = foreign_of(source, columns)
     target = asked_target(where)
     try:
         backend = open_to_read(target)
@@ -53,11 +63,16 @@ def query(
         note(str(nothing))
         return
     try:
-        if aggregate is None and bucket is None:
+        if foreign is not None:
+            asked = filters.query(names, aggregate=aggregate or "mean", by=by, bucket=bucket, limit=limit)
+            if not isinstance(backend, ReadsForeign):
+                raise QueryError(f"{backend.address} reads only what tallystick wrote; leave out --source")
+            _show_series(target, asked, backend.query_foreign(asked, foreign), as_json=as_json)
+        elif aggregate is None and bucket is None:
             _show_summaries(backend, target, names, filters, by, limit, as_json=as_json)
         else:
             asked = filters.query(names, aggregate=aggregate or "sum", by=by, bucket=bucket, limit=limit)
-            _show_series(backend, target, asked, as_json=as_json)
+            _show_series(target, asked, backend.query(asked), as_json=as_json)
     finally:
         backend.close()
 
@@ -97,8 +112,7 @@ def _events(backend: Readable, names: tuple[str, ...], filters: Filters, over: s
     return table(["newest events", "name", "text", "tags"], rows)
 
 
-def _show_series(backend: Backend, target: Target, asked: Query, *, as_json: bool) -> None:
-    found = backend.query(asked)
+def _show_series(target: Target, asked: Query, found: list[Series], *, as_json: bool) -> None:
     if as_json:
         json_document({"target": target.address, "query": _document(asked), "series": found})
         return
