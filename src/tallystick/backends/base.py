@@ -92,8 +92,8 @@ class Foreign(msgspec.Struct, frozen=True, kw_only=True):
     """Where data that was not written by us keeps what a query needs: columns of a table, fields of documents, …
 
     `source` is the table, index, collection or measurement (or file pattern). `value` and `time` name columns;
-    `time_unit` says what the time column holds (`"native"`: the store's own time type). Without a `name` column all of it is
-    one metric, named like the source; the same for `kind` (then `"gauge"`). `tags` maps a tag to its column.
+    `time_unit` says what the time column holds (`"native"`: the store's own time type). Without a `name` column all of
+    it is one metric, named like the source; the same for `kind` (then `"gauge"`). `tags` maps a tag to its column.
     """
 
     source: str
