@@ -27,8 +27,8 @@ from backlog import RECORD_BYTES, environment, fill, pending_bytes, start_agent,
 from harness import Figure, Options, compare, main, temporary_folder
 
 ROUNDS = 9
-TURNS = 20
-BACKLOG = 400_000
+TURNS = 15
+BACKLOG = 1_200_000
 """More than an agent delivers in a round."""
 
 WORKS = (("request", "request", 40), ("loop", "call in a pure loop", 50_000))
