@@ -1,67 +1,72 @@
-"""Elasticsearch against the contract, on real servers: 9 and 8, and with --thorough 7."""
+"""Elasticsearch against the contract and the promises of search backends, on real servers: 9, 8, and 7 thoroughly."""
 
 from __future__ import annotations
 
-import itertools
-import os
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Any
 
+import elasticsearch8
 import pytest
-from tests.services import service
+from tests.contract.search import SearchContract, SearchFaults, SearchPromises
+from tests.contract.search_access import SearchAccess
+from tests.contract.search_crash import SearchCrash
 
-from tallystick.backends._search import SearchBackend
-from tallystick.backends.base import Backend
 from tallystick.backends.elasticsearch import ElasticsearchBackend
-from tallystick.testing import BackendContract
-
-_numbers = itertools.count()
-
-
-class SearchContract(BackendContract):
-    """What both engines relax: see their how-to pages."""
-
-    server: ClassVar[str]
-    kind: ClassVar[type[SearchBackend]]
-    percentile_error = 0.01
-    holds_before_1970 = False
-
-    def make_backend(self, tmp_path: Path) -> Backend:
-        return self.kind(service(self.server).removeprefix("http://"), index=new_index())
-
-    def reopen(self, backend: Backend) -> Backend:
-        assert isinstance(backend, SearchBackend)
-        return self.kind(service(self.server).removeprefix("http://"), index=backend.index)
-
-    def settle(self, backend: Backend) -> None:
-        refresh(backend)
-
-    def tear_down(self, backend: Backend) -> None:
-        remove(backend)
-
-
-def new_index() -> str:
-    return f"contract-{os.getpid()}-{next(_numbers)}"
-
-
-def refresh(backend: Backend) -> None:
-    assert isinstance(backend, SearchBackend)
-    server = backend._opened()
-    server.ask("POST", f"/{backend.index}-*/_refresh?ignore_unavailable=true")
-
-
-def remove(backend: Backend) -> None:
-    """Every index of the prefix, in small lots since their names stand in a URL, and the template."""
-    assert isinstance(backend, SearchBackend)
-    server = backend._opened(setup=False)
-    found = list(server.ask("GET", f"/{backend.index}-*/_settings?filter_path=*.settings.index.uuid") or ())
-    for start in range(0, len(found), 50):
-        server.ask("DELETE", "/" + ",".join(found[start : start + 50]))
-    server.ask("DELETE", f"/_index_template/{backend.index}")
-    backend.close()
 
 
 @pytest.mark.service("elasticsearch")
 class TestElasticsearch9(SearchContract):
+    server = "elasticsearch"
+    kind = ElasticsearchBackend
+
+
+@pytest.mark.service("elasticsearch8")
+class TestElasticsearch8(SearchContract):
+    server = "elasticsearch8"
+    kind = ElasticsearchBackend
+
+
+@pytest.mark.thorough
+@pytest.mark.service("elasticsearch7")
+class TestElasticsearch7(SearchContract):
+    server = "elasticsearch7"
+    kind = ElasticsearchBackend
+
+
+@pytest.mark.service("elasticsearch")
+class TestElasticsearch9Promises(SearchPromises):
+    server = "elasticsearch"
+    kind = ElasticsearchBackend
+
+
+@pytest.mark.service("elasticsearch8")
+class TestElasticsearch8Promises(SearchPromises):
+    server = "elasticsearch8"
+    kind = ElasticsearchBackend
+
+
+@pytest.mark.thorough
+@pytest.mark.service("elasticsearch7")
+class TestElasticsearch7Promises(SearchPromises):
+    server = "elasticsearch7"
+    kind = ElasticsearchBackend
+
+
+@pytest.mark.service("elasticsearch")
+class TestElasticsearchAccess(SearchAccess):
+    server = "elasticsearch"
+    kind = ElasticsearchBackend
+
+    def clients(self, url: str) -> Iterator[Any]:
+        yield elasticsearch8.Elasticsearch(url)
+
+
+@pytest.mark.service("elasticsearch")
+class TestElasticsearchOnABadNetwork(SearchFaults):
+    server = "elasticsearch"
+    kind = ElasticsearchBackend
+
+
+class TestElasticsearchCrash(SearchCrash):
     server = "elasticsearch"
     kind = ElasticsearchBackend

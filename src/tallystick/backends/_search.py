@@ -97,6 +97,7 @@ class SearchBackend:
         self._schema = Schema(index, self.tags)
         self._server: Server | None = None
         self._made_in = self._opened_in = os.getpid()
+        self._met = self._ready = False
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -221,22 +222,24 @@ class SearchBackend:
     # --- the connection -----------------------------------------------------------------------------------------------
 
     def _opened(self, *, setup: bool | None = None) -> Server:
-        """The server, asked for what it is and set up when this process meets it for the first time."""
-        if self._server is not None and self._opened_in == os.getpid():
-            return self._server
-        server = Server(self._connect(), self.address, self.timeout_seconds)
-        try:
+        """The server, asked for what it is and set up when this process meets it for the first time.
+
+        Connections stay when that fails, since they know which hosts have failed.
+        """
+        if self._server is None or self._opened_in != os.getpid():
+            self._server, self._opened_in = Server(self._connect(), self.address, self.timeout_seconds), os.getpid()
+            self._met = self._ready = False
+        server = self._server
+        if not self._met:
             info = server.ask("GET", "/")
             if not isinstance(info, dict) or not isinstance(info.get("version"), dict):
                 raise Misconfigured(f"{self.address} answers, but not as {self.product} does; check host and port")
             self.version = str(info["version"].get("number", ""))
             self._check_product(info["version"])
-            if self._setup if setup is None else setup:
-                self._schema.ensure_template(server)
-        except BaseException:
-            server.close()
-            raise
-        self._server, self._opened_in = server, os.getpid()
+            self._met = True
+        if not self._ready and (self._setup if setup is None else setup):
+            self._schema.ensure_template(server)
+            self._ready = True
         return server
 
     def _search(self, source: str) -> Search:

@@ -42,7 +42,7 @@ class _Error(msgspec.Struct):
 
     def __str__(self) -> str:
         cause = self.caused_by.reason if self.caused_by is not None else None
-        return ": ".join(part for part in (self.type, self.reason, cause) if part)[:1_000]
+        return ": ".join(part[:500] for part in (self.type, self.reason, cause) if part)  # long ones show a value
 
 
 class _Item(msgspec.Struct):

@@ -8,6 +8,7 @@ client is installed serves them all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from tallystick.backends._search import SearchBackend
@@ -38,10 +39,10 @@ class ElasticsearchBackend(SearchBackend):
         except ImportError as error:
             raise missing_extra("elasticsearch", error) from error
         if self._client is None:
-            pool, headers = _pool(elastic_transport, self._access), self._access.headers()
+            pool, headers = _pool(elastic_transport, self._access), self._access.headers
         else:
             # A client adds its credentials to what its own methods send, and not in its nodes.
-            pool, headers = self._client.transport.node_pool, dict(self._client._headers)
+            pool, headers = self._client.transport.node_pool, lambda: dict(self._client._headers)
             if self._forked:
                 nodes = pool.all()
                 configs = [node.config for node in nodes]
@@ -73,7 +74,6 @@ def _pool(driver: Any, access: Access) -> Any:
         config = {
             "scheme": "https",
             "ssl_context": tls_context(access.tls),
-            "ca_certs": access.tls["ca_file"],
             "verify_certs": not access.tls["insecure_tls"],
             "ssl_show_warn": False,
         }
@@ -81,13 +81,16 @@ def _pool(driver: Any, access: Access) -> Any:
     pool = driver.Transport(nodes, max_retries=0, meta_header=False).node_pool
     for node in pool.all():
         limit_answers(node.pool, access.connect_timeout_seconds)
+        node.pool.ca_certs = None  # else the driver's own list of authorities is trusted beside the context's
     return pool
 
 
 class _Nodes:
     """The driver's nodes. One carries each request; one that has failed lets the others go first for a while."""
 
-    def __init__(self, address: str, pool: Any, headers: dict[str, str], error: type[Exception], *, own: bool) -> None:
+    def __init__(
+        self, address: str, pool: Any, headers: Callable[[], dict[str, str]], error: type[Exception], *, own: bool
+    ) -> None:
         self._address = address
         self._pool = pool
         self._headers = headers
@@ -96,10 +99,10 @@ class _Nodes:
 
     def send(self, method: str, target: str, body: bytes | None, content_type: str, timeout_seconds: float) -> Answer:
         node = self._pool.get()
-        headers = {**self._headers, "accept": JSON, "content-type": content_type}
+        about = {"accept": JSON, "content-type": content_type}
         try:
             meta, raw = node.perform_request(
-                method, target, body=body, headers=headers, request_timeout=timeout_seconds
+                method, target, body=body, headers={**self._headers(), **about}, request_timeout=timeout_seconds
             )
         except self._error as error:
             self._pool.mark_dead(node)

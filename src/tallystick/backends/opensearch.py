@@ -6,6 +6,8 @@ the headers of an answer, which the client above them drops.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tallystick.backends._search import SearchBackend
@@ -36,9 +38,9 @@ class OpensearchBackend(SearchBackend):
         except ImportError as error:
             raise missing_extra("opensearch", error) from error
         if self._client is None:
-            transport, headers = _transport(opensearchpy, self._access), self._access.headers()
+            transport, headers = _transport(opensearchpy, self._access), self._access.headers
         else:
-            transport, headers = self._client.transport, {}
+            transport, headers = self._client.transport, dict
             if self._forked:
                 kind = transport.connection_class
                 transport = type(transport)(transport.hosts, connection_class=kind, **transport.kwargs)
@@ -66,7 +68,11 @@ class OpensearchBackend(SearchBackend):
 def _transport(driver: Any, access: Access) -> Any:
     """Connections that keep to our timeouts. They never try again by themselves: that is the agent's affair."""
     hosts = [{"host": host, "port": port} for host, port in access.hosts]
-    tls = {} if access.tls is None else {"use_ssl": True, "ssl_context": tls_context(access.tls)}
+    tls: dict[str, Any] = {}
+    if access.tls is not None:
+        tls = {"use_ssl": True, "ssl_context": tls_context(access.tls)}
+        if access.tls["insecure_tls"]:  # whoever wrote that need not be told at each request
+            warnings.filterwarnings("ignore", "Unverified HTTPS request")
     transport = driver.Transport(hosts, max_retries=0, pool_maxsize=4, **tls)
     for connection in transport.connection_pool.connections:
         limit_answers(connection.pool, access.connect_timeout_seconds)
@@ -77,7 +83,7 @@ class _Connections:
     """The driver's connections. One carries each request; one that has failed lets the others go first for a while."""
 
     def __init__(
-        self, address: str, transport: Any, headers: dict[str, str], error: type[Exception], *, own: bool
+        self, address: str, transport: Any, headers: Callable[[], dict[str, str]], error: type[Exception], *, own: bool
     ) -> None:
         self._address = address
         self._transport = transport
@@ -87,10 +93,15 @@ class _Connections:
 
     def send(self, method: str, target: str, body: bytes | None, content_type: str, timeout_seconds: float) -> Answer:
         connection = self._transport.get_connection()
-        headers = {**self._headers, "accept": JSON, "content-type": content_type}
+        about = {"accept": JSON, "content-type": content_type}
         try:
             status, given, raw = connection.perform_request(
-                method, target, body=body, headers=headers, timeout=timeout_seconds, ignore=_ANY_STATUS
+                method,
+                target,
+                body=body,
+                headers={**self._headers(), **about},
+                timeout=timeout_seconds,
+                ignore=_ANY_STATUS,
             )
         except self._error as error:
             self._transport.connection_pool.mark_dead(connection)
