@@ -144,7 +144,7 @@ class ParquetBackend:
                     lines.pop(place, None)
             if not lines:
                 return
-            path = folders.path_of(self.path, part, segment, min(lines), max(lines))
+            path = folders.free_path(self.path, part, segment, min(lines), max(lines))
             folders.make_day(path.parent)
             data = "\n".join(lines.values()).encode()
             aside = self.path / _LINES

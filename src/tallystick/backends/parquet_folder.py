@@ -1,14 +1,16 @@
 """The folder that the Parquet backend writes: its names, its lock, its ledger.
 
-    tallystick.json
+    _tallystick.json
     day=2026-11-21/points-<segment>-<first>-<last>.parquet
     day=2026-11-21/documents-<segment>-<first>-<last>.parquet
+
+Other readers pass over names that begin with a dot or an underscore.
 
 Why nothing is lost and nothing doubled
 - Which file a record belongs to follows from the record alone: its segment, its day, and whether it has an id of the
   caller's own (`documents`). So a record is stored if and only if its place is in the column `place` of a file
   of that day, kind and segment. There is no other ledger that could disagree with the rows.
-- `first` and `last` are the places of the first and the last record in the file, so the names tell which few
+- All places in a file are from `first` to `last`, so the names tell which few
   files must be asked, and mostly none. A record that is already there is left out of what is written.
 - Asking and writing are one turn under the folder's lock, so two writers never both find a record missing.
 - A file is written aside, synced and renamed: it is there whole or not at all. A batch of several days is several
@@ -35,9 +37,9 @@ from tallystick.errors import Misconfigured, Unavailable
 from tallystick.spool import disk
 
 FORMAT: Final = 1
-"""The number in `tallystick.json`. A folder with a larger one is refused."""
+"""The number in `_tallystick.json`. A folder with a larger one is refused."""
 
-MARKER: Final = "tallystick.json"
+MARKER: Final = "_tallystick.json"
 LOCK: Final = ".lock"
 SUFFIX: Final = ".parquet"
 ASIDE: Final = ".new"
@@ -45,7 +47,7 @@ _POLL_SECONDS: Final = 0.01
 
 
 class Stored(NamedTuple):
-    """One file. `first` and `last` are the places of its outermost records."""
+    """One file. Its records' places are from `first` to `last`."""
 
     path: Path
     day: str
@@ -58,6 +60,15 @@ class Stored(NamedTuple):
 def path_of(root: Path, part: Part, segment: str, first: int, last: int) -> Path:
     kind = "documents" if part.own else "points"
     return root / f"day={part.day}" / f"{kind}-{quote(segment, safe='')}-{first}-{last}{SUFFIX}"
+
+
+def free_path(root: Path, part: Part, segment: str, first: int, last: int) -> Path:
+    """A name that no file has. A file may be wider in name than in rows, after `prune` took the outermost ones."""
+    path = path_of(root, part, segment, first, last)
+    while path.exists():
+        last += 1
+        path = path_of(root, part, segment, first, last)
+    return path
 
 
 def days(root: Path) -> list[str]:
@@ -107,7 +118,7 @@ def remove_if_empty(root: Path, day: str) -> None:
 
 
 def aside(path: Path) -> Path:
-    return path.with_name(path.name + ASIDE)
+    return path.with_name(f".{path.name}{ASIDE}")
 
 
 def publish(path: Path) -> None:
