@@ -22,6 +22,9 @@ from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
 from tallystick.spool.underway import Underway
 
+LINES = 200
+"""So many are decoded at once, between reads that let other threads run: an application's calls wait meanwhile."""
+
 
 class Dropped(msgspec.Struct, frozen=True):
     """How many lines of which names a dropped segment held; `""` counts damaged lines.
@@ -80,7 +83,7 @@ def count_names(reader: SegmentReader, end: int | None = None) -> Counter[str]:
     if end is None or reader.position < end:
         names[""] += len(reader.damaged)
         reader.damaged = []
-    while (end is None or reader.position < end) and (raw := reader.lines(5_000)):
+    while (end is None or reader.position < end) and (raw := reader.lines(LINES)):
         if end is not None:
             raw = raw[: end - reader.position]
         lines, _, damaged = decode_lines(raw, reader.position)

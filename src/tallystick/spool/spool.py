@@ -134,7 +134,7 @@ class Spool:
         with self._lock:
             if self._segment is not full:  # another thread was here, or a signal handler of this one
                 return True
-            if self._closed or time.monotonic() < self._full_until:
+            if self._closed or (self._next is None and time.monotonic() < self._full_until):
                 return False
             following, self._next = self._next, None
             if following is None:
