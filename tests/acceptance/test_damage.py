@@ -267,7 +267,7 @@ def deliver(folder: Folder, stored: dict[str, Record]) -> tuple[Picky, bool]:
 
 
 def content(records: Iterable[Record]) -> Counter[bytes]:
-    return Counter(record_line(record, {"env": "prod"}) for record in records)
+    return Counter(record_line(record, record.header.tags) for record in records)
 
 
 def check_delivered(case: Case, folder: Folder) -> None:
