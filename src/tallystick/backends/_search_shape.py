@@ -83,7 +83,7 @@ class NativeShape:
         refused: dict[int, str] = {}
         day = next((r.timestamp_ns // DAY_NS for r in batch.records if 0 <= r.timestamp_ns < LATEST_NS), 0)
         place = f'{{"create":{{"_id":{encode(batch.segment).decode()[:-1]}-'  # up to the offset that ends an id
-        second, seconds, of_the_day = -1, "", False
+        second, seconds, of_the_day = LATEST_NS, "", False  # no moment's second, to begin with
         known, learn, add = self._known.get, self._learn, lines.append
         for index, (moment, kind, name, value, tags, words, _, offset, unit, metadata, rate, own_id) in enumerate(
             map(astuple, batch.records)
