@@ -19,6 +19,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Final, Literal
 
 from tallystick.agent.attempt import Attempt
@@ -66,7 +67,7 @@ class Agent:
         self._election = Election(folder, as_process=mode == "process")
         self._fsync_seconds = fsync_seconds
         self._chores = chores
-        self._wake = threading.Event()
+        self._wake: SimpleQueue[None] = SimpleQueue()  # put to by signal handlers, too: an Event could deadlock there
         self._stopping = False
         self._finish_by = float("inf")
         self._thread: threading.Thread | None = None
@@ -88,13 +89,13 @@ class Agent:
 
     def wake(self) -> None:
         """There is something to deliver: do not wait for the next look."""
-        self._wake.set()
+        self._wake.put(None)
 
     def finish(self, timeout_seconds: float = 0.0) -> None:
         """Go on until the spool is empty, but no longer than this; then stop. Returns at once."""
         self._finish_by = time.monotonic() + timeout_seconds
         self._stopping = True
-        self._wake.set()
+        self._wake.put(None)
 
     def stop(self, timeout_seconds: float = 0.0) -> bool:
         """`finish`, and wait for it. True when the agent has ended in time."""
@@ -234,8 +235,10 @@ class Agent:
     def _wait(self, seconds: float) -> None:
         if self._stopping:
             seconds = min(seconds, 0.05, max(0.0, self._finish_by - time.monotonic()))
-        self._wake.wait(seconds)
-        self._wake.clear()
+        with contextlib.suppress(Empty):
+            self._wake.get(timeout=seconds)
+            while True:
+                self._wake.get_nowait()
 
     def _leave_to_parent(self) -> None:
         """In a forked child: the thread is not here, and connection and locks are the parent's."""
