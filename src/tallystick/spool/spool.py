@@ -20,6 +20,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Final, Literal, Protocol
 
 from tallystick.codec import FORMAT
@@ -79,13 +80,14 @@ class Spool:
         self._instead: Lines | None = None
         self._make_room()
         self._start()
-        _spools.add(self)
+        with _one_fork:
+            _spools.add(self)
 
     def _start(self) -> None:
         """The state of a spool that has written nothing in this process."""
         self._lock = threading.RLock()  # a signal handler may record while this thread rotates
-        self._wake = threading.Event()
-        self._tender: threading.Thread | None = None
+        self._wake: SimpleQueue[None] = SimpleQueue()  # an Event could deadlock when a signal handler sets it, too
+        self._tended = False
         self._next: Segment | None = None
         self._old: list[Segment] = []
         self._full_until = 0.0
@@ -139,6 +141,12 @@ class Spool:
             following, self._next = self._next, None
             if following is None:
                 following = self._make()
+            if self._segment is not full:  # a signal handler of this thread was: what we have will come next
+                self._next, superfluous = following, self._next
+                if superfluous is not None:
+                    disk.remove(superfluous.path)
+                    superfluous.abandon()
+                return True
             if following is None:
                 self._full_until = time.monotonic() + LOOK_AGAIN_SECONDS
                 self._wake_tender()
@@ -191,16 +199,16 @@ class Spool:
     # --- the tender: a thread that seals the old segment and has the next one ready ---
 
     def _wake_tender(self) -> None:
-        self._wake.set()
-        if self._tender is None and not self._closed:
-            self._tender = threading.Thread(target=self._tend, args=(self._wake,), name="tallystick-spool", daemon=True)
+        self._wake.put(None)
+        if not self._tended and not self._closed:
+            self._tended = True
+            tender = threading.Thread(target=self._tend, args=(self._wake,), name="tallystick-spool", daemon=True)
             with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: `close` does the work
-                self._tender.start()
+                tender.start()
 
-    def _tend(self, wake: threading.Event) -> None:
+    def _tend(self, wake: SimpleQueue[None]) -> None:
         while not self._closed:
-            wake.wait()
-            wake.clear()
+            wake.get()
             self._tend_once()
 
     def _tend_once(self) -> None:
@@ -251,7 +259,7 @@ class Spool:
                 self._next = None
             self._seal_old()
             self.tally.close()
-            self._wake.set()
+            self._wake.put(None)
 
     def _forget_parent(self) -> None:
         """In a forked child: the segments, the thread and the counts are the parent's."""
@@ -266,24 +274,31 @@ class Spool:
 
 
 _spools: weakref.WeakSet[Spool] = weakref.WeakSet()
+_one_fork = threading.RLock()  # several threads may fork at once
 _forking: list[Spool] = []
 
 
 def _before_fork() -> None:
     """No rotation may be half done while memory is copied: the child could not tell whose the descriptors are."""
+    _one_fork.acquire()
     _forking.extend(_spools)
     for spool in _forking:
         spool._lock.acquire()
+        spool.tally.lock.acquire()
 
 
 def _after_fork_in_parent() -> None:
     while _forking:
-        _forking.pop()._lock.release()
+        spool = _forking.pop()
+        spool.tally.lock.release()
+        spool._lock.release()
+    _one_fork.release()
 
 
 def _after_fork_in_child() -> None:
     while _forking:
         _forking.pop()._forget_parent()
+    _one_fork.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -53,15 +53,16 @@ class Tally:
         self._slots: dict[Label, int] = {}
         self._map: mmap.mmap | None = None
         self._fd = -1
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._closed = False
 
     def add(self, what: str, reason: str, name: str, count: int = 1) -> None:
-        with self._lock:
+        with self.lock:
             label = (what, reason, name[:NAME_CHARACTERS])
             if label not in self.counts and len(self.counts) >= SLOTS - 2:
                 label = (what, "other", "*")
-            self.counts[label] += count
+            self.counts.setdefault(label, 0)
+            self.counts[label] += count  # without a call in between, during which a signal handler might count the same
             if self._map is not None or self._open():
                 self._write(label)
 
@@ -111,7 +112,7 @@ class Tally:
 
     def forget(self) -> None:
         """In a forked child: the counts are the parent's."""
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.close()
 
 
