@@ -35,7 +35,7 @@ class Running:
     """A program that runs. Its standard error goes to a file, which a failed wait shows."""
 
     def __init__(self, command: list[str], errors: Path, folder: Path) -> None:
-        self.name = " ".join(command[2:])
+        self.name = " ".join(command[1:])
         self._errors = errors
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.ended_at = math.inf
@@ -96,7 +96,10 @@ class Running:
     def wait(self, timeout_seconds: float = PATIENCE_SECONDS) -> int:
         """Its exit code (a negative one is the signal that ended it), as soon as it has ended."""
         ready, _, _ = select.select([self._ended], [], [], timeout_seconds)
-        assert ready, f"{self.name} does not end within {timeout_seconds} s\n{self.errors}"
+        if not ready:
+            self.process.send_signal(signal.SIGABRT)  # makes it say where each of its threads is
+            self.process.wait()
+            raise AssertionError(f"{self.name} does not end within {timeout_seconds} s\n{self.errors}")
         self._reader.join(1.0)  # longer only when a child of it lives on with the same output
         return self.process.wait()
 
@@ -107,6 +110,14 @@ class Running:
         found = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
         assert found is not None
         assert found.si_code == os.CLD_STOPPED, f"{self.name} ended instead of stopping\n{self.errors}"
+
+    def is_left_in_its_session(self) -> bool:
+        """Whether a process that it started still runs."""
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def ends_well(self) -> None:
         code = self.wait()
@@ -141,7 +152,14 @@ class Stage:
         self._running: list[Running] = []
 
     def start(self, program: str, *arguments: object) -> Running:
-        command = [sys.executable, "-m", f"tests.acceptance.programs.{program}", *map(str, arguments)]
+        command = [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-m",
+            f"tests.acceptance.programs.{program}",
+            *map(str, arguments),
+        ]
         return self.run_command(command)
 
     def run_command(self, command: list[str]) -> Running:
