@@ -194,6 +194,12 @@ def test_check_names_what_was_changed_by_hand(backend: SqliteBackend) -> None:
     ]
 
 
+def test_a_commit_reaches_the_disk_before_it_is_acknowledged(backend: SqliteBackend) -> None:
+    assert backend._connection is not None
+    assert backend._connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+    assert rows(backend, "PRAGMA journal_mode") == [("wal",)]
+
+
 # Trouble that passes
 
 
