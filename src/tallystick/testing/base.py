@@ -49,6 +49,10 @@ class Contract:
     replaces_own_ids: ClassVar[bool] = True
     """Whether the same own id again is one row with the newest content. False for a store that can only append."""
 
+    tells_arrival: ClassVar[bool] = True
+    """Whether, of contents of one own id and one nanosecond, the one that arrived last stays. False for a store that
+    knows no order of arrival: one of them stays, the same for everybody."""
+
     answers_queries: ClassVar[bool] = True
     """False when `query` raises `QueryError` for whatever is asked."""
 

@@ -143,7 +143,10 @@ class Replacing(Contract):
         self.write(backend, make_batch(records[0], records[1]))
         self._assert_content(backend, {"a": records[1]})
         self.write(backend, make_batch(records[2]))
-        self._assert_content(backend, {"a": records[2]})
+        if self.tells_arrival:
+            self._assert_content(backend, {"a": records[2]})
+        else:
+            assert [record.value for record in self.stored(backend)] in ([2], [3])
 
     @pytest.mark.usefixtures("replacing")
     def test_a_late_redelivery_never_overwrites_newer_content(self, backend: Backend) -> None:
