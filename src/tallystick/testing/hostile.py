@@ -38,6 +38,7 @@ HOSTILE: Final = (
 )
 """Texts that break what pastes texts together."""
 
+GOOD: Final = Record(at(0), GAUGE, "poison", 1, {"plan": "pro"})
 PATTERNS: Final = (
     "?",
     "??",
@@ -110,8 +111,7 @@ class Hostile(Answers):
     @pytest.mark.parametrize("shape", list(range(14)))
     def test_poison_harms_no_neighbour(self, backend: Backend, shape: int) -> None:
         """A record that no recorder lets through is stored or rejected, and rejected again; all others are stored."""
-        twin = Record(at(0), GAUGE, "poison", 1, {"plan": "pro"})
-        batch = make_batch(*counters(40), poison(twin)[shape], twin, *counters(40))
+        batch = make_batch(*counters(40), poison()[shape], GOOD, *counters(40))
         bad, good = batch.records[40], batch.records[41]
         first, second = deliver(backend, batch), deliver(backend, batch)
         for result in (first, second):
@@ -128,7 +128,7 @@ class Hostile(Answers):
             assert [record.name for record in self.stored(backend, Query("mended"))] == ["mended"]
 
 
-def poison(good: Record) -> list[Record]:
+def poison(good: Record = GOOD) -> list[Record]:
     """This record in each bad shape; all else of it is shared, as equal tags are in a spool."""
     deep: Any = 1
     for _ in range(500):
