@@ -45,6 +45,8 @@ class Extra(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _NO_EXTRA: Final = Extra()
+ALL: Final = _NO_EXTRA.rate
+"""The sample rate 1.0; msgspec leaves out of a line only this very object."""
 _ABSENT: Final = msgspec.Raw()
 _NONE: Final[dict[str, Any]] = {}
 """The metadata of all records that have none."""
@@ -245,7 +247,7 @@ def record_line(record: Record, global_tags: Tags | None = None) -> bytes:
         unit=record.unit,
         metadata=record.metadata,
         id=record.own_id,
-        rate=_NO_EXTRA.rate if record.sample_rate == 1.0 else record.sample_rate,  # msgspec leaves out the very object
+        rate=ALL if record.sample_rate == 1.0 else record.sample_rate,
         datetimes=tuple(pointers),
     )
     return encode_line(record.timestamp_ns, record.kind, record.name, value, tags, extra)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from time import time_ns
 from typing import Any, Final, TypeAlias
 
-from tallystick.codec import MAX_INTEGER, Extra, encode, encode_line, plain
+from tallystick.codec import ALL, MAX_INTEGER, Extra, encode, encode_line, plain
 from tallystick.errors import RecordError
 from tallystick.recorder import draft as drafts
 from tallystick.recorder.draft import Draft
@@ -236,7 +236,8 @@ class Recorder:
 
     def _line(self, draft: Draft) -> bytes:
         value, pointers = plain(draft.value)
-        extra = Extra(draft.unit, draft.metadata, draft.id, draft.sample_rate, tuple(pointers))
+        rate = ALL if draft.sample_rate == 1.0 else draft.sample_rate
+        extra = Extra(draft.unit, draft.metadata, draft.id, rate, tuple(pointers))
         line = encode_line(draft.timestamp_ns, draft.kind, draft.name, value, draft.tags, extra)
         longest = self.shared.longest_bytes
         if len(line) > longest:
