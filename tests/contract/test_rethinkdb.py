@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +21,18 @@ from tests.contract.faults import FaultContract
 from tests.proxy import FaultProxy
 from tests.rethinkdb.standin import StandIn
 
+from tallystick.agent.attempt import Attempt
+from tallystick.agent.delivery import Deliverer
+from tallystick.agent.report import Report
 from tallystick.backends.base import Backend, Foreign
 from tallystick.backends.rethinkdb import RethinkdbBackend
 from tallystick.backends.rethinkdb_shape import Native
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query
 from tallystick.records import GAUGE, Record
+from tallystick.spool.folder import Folder
 from tallystick.testing import BackendContract, at, counters, make_batch
+from tallystick.testing.hostile import poison
 
 REAL = os.environ.get("TALLYSTICK_TEST_RETHINKDB_URL", "")
 
@@ -101,7 +108,7 @@ def backend(standin: StandIn) -> Iterator[RethinkdbBackend]:
 
 def test_ids_that_are_no_keys_are_hashed_and_come_back(backend: RethinkdbBackend) -> None:
     ids = ["x" * 127, "x" * 128, "ü" * 64, "a\0b", "sha256:ab", "short"]
-    batch = make_batch(*(Record(at(i), GAUGE, "g", i, own_id=id) for i, id in enumerate(ids)))
+    batch = make_batch(*(Record(at(i), GAUGE, "g", i, own_id=text) for i, text in enumerate(ids)))
     assert not backend.write(batch).rejected
     assert not backend.write(batch).rejected
     assert [record.id for record in backend.records(Query())] == ids
@@ -134,6 +141,34 @@ def test_of_a_mixed_reply_every_record_has_its_own_verdict(standin: StandIn) -> 
     assert [record.value for record in backend.records(Query())] == [i for i in range(20) if i != 13]
     drop(backend)
     backend.close()
+
+
+@pytest.mark.parametrize("shape", range(14))
+def test_one_bad_record_in_a_thousand_harms_no_other(backend: RethinkdbBackend, tmp_path: Path, shape: int) -> None:
+    batch = make_batch(*counters(500), poison()[shape], *counters(499))
+    folder = Folder(tmp_path / "agent").open()
+    attempt = Attempt(folder)
+
+    def pause(seconds: float) -> bool:
+        raise AssertionError(f"nothing of this is to be waited for, {seconds} s")
+
+    rejected = Deliverer(backend, attempt, Report(folder, backend.address, "thread"), pause).deliver(batch)
+    attempt.close()
+    assert list(rejected) == [500]
+    good = {record.offset for index, record in enumerate(batch.records) if index != 500}
+    assert {record.offset for record in backend.records(Query())} == good
+
+
+def test_the_examples_of_the_page_run(standin: StandIn, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/backends/rethinkdb.md").read_text()
+    code = "\n".join(part.partition("```")[0] for part in page.split("```python\n")[1:])
+    code = code.replace("localhost:28015", f"127.0.0.1:{standin.port}")
+    code = code.replace('"localhost", 28015', f'"127.0.0.1", {standin.port}')
+    environment = {**os.environ, "HOME": str(tmp_path), "TALLYSTICK_HOME": str(tmp_path / "tallystick")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, timeout=60)
+    assert done.returncode == 0
+    assert "docs_example" in standin.store.databases
+    del standin.store.databases["docs_example"]
 
 
 def test_after_the_servers_death_and_return_it_connects_again() -> None:

@@ -139,7 +139,8 @@ class Evaluation:
         return keyed
 
     def order_by(self, found: Any, *keys: Any, index: Any = None) -> Any:
-        rows, table = list(items(found)), found if isinstance(found, Table) else getattr(found, "table", None)
+        rows = list(items(found))
+        table: Any = found if isinstance(found, Table) else getattr(found, "table", None)
         for key in reversed(keys):
             way, by = key if isinstance(key, tuple) else ("asc", key)
             rows.sort(key=lambda row, by=by: order(_by(by, row)), reverse=way == "desc")  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -78,7 +79,7 @@ def remainder(one: Any, other: Any) -> float:
 
 def chained(fits: Callable[[int], bool]) -> Callable[..., bool]:
     def run(*values: Any) -> bool:
-        return all(fits(compared(one, other)) for one, other in zip(values, values[1:], strict=False))
+        return all(fits(compared(one, other)) for one, other in itertools.pairwise(values))
 
     return run
 

@@ -15,7 +15,7 @@ import socket
 import socketserver
 import struct
 import threading
-from typing import Any
+from typing import Any, Self
 
 from tests.rethinkdb.admin import Store
 from tests.rethinkdb.data import Failure, Grouped, Stream, Table, shown
@@ -67,7 +67,7 @@ class StandIn:
             except OSError:
                 pass  # closed by then
 
-    def __enter__(self) -> StandIn:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -116,9 +116,7 @@ def connect(url: ServerUrl, address: str) -> Any:
 
         def connect(self, timeout: float) -> Any:
             parent = self._parent
-            self._socket = Wire(
-                parent.host, parent.port, tls=tls, timeout_seconds=seconds, connect_seconds=timeout
-            )
+            self._socket = Wire(parent.host, parent.port, tls=tls, timeout_seconds=seconds, connect_seconds=timeout)
             try:
                 self._socket.greet(parent.handshake)
             except BaseException:
@@ -153,7 +151,7 @@ def translated(address: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unavailable(f"{address}: {error or type(error).__name__}") from error
+        raise Unavailable(f"{address}: {str(error) or type(error).__name__}") from error
     except errors.ReqlPermissionError as error:
         raise Misconfigured(f"{address}: {error.message}; grant the user read, write and config") from None
     except errors.ReqlOpFailedError as error:

@@ -134,7 +134,7 @@ def _bucket(query: Query, time: Any) -> Any:
     if size % SECOND_NS == 0:
         return [seconds - _positive(seconds, size // SECOND_NS), 0]
     if size > LONGEST_ODD_BUCKET_NS:
-        raise QueryError(f"bucket: {query.bucket_seconds!r}: RethinkDB has buckets over 2.5 hours in whole seconds only")
+        raise QueryError(f"bucket: {query.bucket_seconds!r} s: over 2.5 hours, give RethinkDB whole seconds")
     rest = _positive(seconds, size)
     for _ in range(3):
         rest = (rest * 1000) % size
@@ -266,4 +266,3 @@ def _moment(source: Foreign, time: Any) -> list[Any]:
     if in_second == 1:  # fractions of a second: as microseconds
         parts, step = (parts * 1e6).round(), 1e3
     return [seconds, parts * step]
-

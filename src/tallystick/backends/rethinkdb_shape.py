@@ -141,7 +141,8 @@ def _comes_back(value: Any, depth: int = 0) -> bool:
     if depth > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
     if isinstance(value, dict):
-        return all([_comes_back(part, depth + 1) for part in value.values()])  # all of them are looked at
+        value = list(value.values())
     if isinstance(value, list):
-        return all([_comes_back(part, depth + 1) for part in value])
+        parts = [_comes_back(part, depth + 1) for part in value]  # a bad one is found wherever it is
+        return all(parts)
     raise TypeError(f"a {type(value).__name__} is no value of a record")
