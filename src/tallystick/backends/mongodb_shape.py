@@ -12,6 +12,7 @@ Datetimes are native dates, which end at milliseconds; finer ones are kept besid
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -33,7 +34,11 @@ class Native:
     """The library's own shape. Another one has the same two methods."""
 
     def document(self, record: Record) -> dict[str, Any]:
-        """A new dict, nothing in it shared with the record: the driver may change it."""
+        """A new dict, nothing in it shared with the record: the driver may change it.
+
+        Raises `TypeError` or `ValueError` for a value that no record may have, be it that MongoDB could store it.
+        """
+        _check(record.value)
         header = record.header
         made: dict[str, Any] = {
             "_id": record.id,
@@ -87,6 +92,16 @@ class Native:
             found.get("sample_rate", 1.0),
             found["_id"] if found.get("replaces") else None,
         )
+
+
+def _check(value: Any) -> None:
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            _check(part)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"value: {value} is not finite")
+    elif value is not None and not isinstance(value, str | bool | int | float | datetime):
+        raise TypeError(f"value: {type(value).__name__} is no type of a record's value")
 
 
 def _keys(value: Any, change: Any) -> Any:

@@ -74,14 +74,21 @@ class PostgresqlBackend:
         self._segments.clear()
         with self._translated():
             connection = self._client if self._client is not None else self._connect()
-            if self._ready:
-                pass  # looked at when this object first connected
-            elif self._options.get("setup", True):
-                schemas.ensure(connection, self._schema)
-            elif schemas.version(connection, self._schema) is None:
-                raise Misconfigured(f"{self.address}: there are no tables; run:\n{schemas.script(self._schema)}")
+            try:
+                if not self._ready:  # else it was looked at when this object first connected
+                    self._look_at(connection)
+            except BaseException:
+                if connection is not self._client:
+                    connection.close()
+                raise
         self._connection, self._pid, self._ready = connection, os.getpid(), True
         self._days = schemas.Days(connection, self._schema, self._options.get("setup", True))
+
+    def _look_at(self, connection: Any) -> None:
+        if self._options.get("setup", True):
+            schemas.ensure(connection, self._schema)
+        elif schemas.version(connection, self._schema) is None:
+            raise Misconfigured(f"{self.address}: there are no tables; run:\n{schemas.script(self._schema)}")
 
     def _connect(self) -> Any:
         assert self._url is not None
