@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,11 +13,18 @@ ARRAY_LIMIT: Final = 100_000
 
 
 class Failure(Exception):
-    """A reply of type 18. `where` is the way to the term that failed: its place among the arguments, and so on."""
+    """A reply of type 18. `where` is the way to the term that failed: its place among the arguments, and so on.
 
-    def __init__(self, code: int, message: str, where: tuple[Any, ...] = ()) -> None:
-        super().__init__(message)
-        self.code, self.message, self.where = code, message, list(where)
+    The message may be a function: most of those about missing attributes are never read, for `default` catches them.
+    """
+
+    def __init__(self, code: int, message: str | Callable[[], str], where: tuple[Any, ...] = ()) -> None:
+        super().__init__(code)
+        self.code, self.text, self.where = code, message, list(where)
+
+    @property
+    def message(self) -> str:
+        return self.text() if callable(self.text) else self.text
 
 
 class Edge:

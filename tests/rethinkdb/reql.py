@@ -64,7 +64,7 @@ class Evaluation:
             try:
                 given.append(self.value(arg, names))
             except Failure as error:
-                raise Failure(error.code, error.message, (place, *error.where)) from None
+                raise Failure(error.code, error.text, (place, *error.where)) from None
         named = {key: self.value(part, names) for key, part in optional.items()}
         if number in scalars.TERMS:
             if given and isinstance(given[0], Grouped):

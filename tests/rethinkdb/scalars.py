@@ -22,7 +22,7 @@ def attribute(found: Any, key: str) -> Any:
         code = MISSING if found is None else LOGIC
         raise Failure(code, f"Cannot perform bracket on a non-object non-sequence `{printed(shown(found))}`.")
     if key not in found:
-        raise Failure(MISSING, f"No attribute `{key}` in object:\n{printed(shown(found))}")
+        raise Failure(MISSING, lambda: f"No attribute `{key}` in object:\n{printed(shown(found))}")
     return found[key]
 
 
