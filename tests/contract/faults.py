@@ -27,13 +27,16 @@ from tallystick.records import Batch, Record
 from tallystick.testing import make_batch
 
 TIMEOUT_SECONDS = 2.0
-CUTS, THOROUGH_CUTS = 1_000, 10_000
+CUTS = 1_000
 
 
 class FaultContract:
     """Give `server` and `make_backend`; the rest is as for `BackendContract`."""
 
     server: ClassVar[str]
+
+    cuts: ClassVar[int] = CUTS
+    """How often a reply is cut (ten times as often with --thorough); less only for a server that is slow in tests."""
 
     def make_backend(self, port: int, timeout_seconds: float) -> Backend:
         """A backend on an empty store of its own, reached by 127.0.0.1:port, with this timeout for connecting and for
@@ -77,7 +80,7 @@ class FaultContract:
     def test_a_reply_cut_after_the_write_loses_none_and_doubles_none(
         self, backend: Backend, proxy: FaultProxy, thorough: bool
     ) -> None:
-        cuts = THOROUGH_CUTS if thorough else CUTS
+        cuts = 10 * self.cuts if thorough else self.cuts
         batches = []
         while proxy.cuts < cuts:
             batches.append(batch := numbered(3))

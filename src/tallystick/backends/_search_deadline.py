@@ -21,7 +21,8 @@ def limit_answers(pool: Any, connect_seconds: float) -> None:
         response_class = LimitedResponse
 
         def connect(self) -> None:
-            call_seconds, self.timeout = self.timeout, min(connect_seconds, self.timeout or connect_seconds)
+            call_seconds: float | None = self.timeout
+            self.timeout: float | None = min(connect_seconds, call_seconds or connect_seconds)
             try:
                 super().connect()
             finally:

@@ -61,11 +61,11 @@ def size(database: Any, name: str) -> dict[str, Any]:
 
 def prune(collection: Any, before_ns: int) -> int:
     """In slices of a moment each, so that other writers go on meanwhile."""
-    gone = 0
+    gone: int = 0
     while True:
         old = {"timestamp_ns": {"$lt": before_ns}}
         later = next(iter(collection.find(old).sort("timestamp_ns", 1).skip(SLICE).limit(1)), None)
         until = before_ns if later is None else later["timestamp_ns"] + 1
-        gone += collection.delete_many({"timestamp_ns": {"$lt": until}}).deleted_count
+        gone += int(collection.delete_many({"timestamp_ns": {"$lt": until}}).deleted_count)
         if later is None:
             return gone
