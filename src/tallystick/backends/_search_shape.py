@@ -117,8 +117,9 @@ class NativeShape:
 
     def _action(self, record: Record) -> str:
         """The action line of a record with an id of its own, or of another day than the batch."""
+        action: dict[str, dict[str, Any]]
         if record.own_id is None:
-            action: dict[str, dict[str, Any]] = {"create": {"_index": self.index_of(record.timestamp_ns), "_id": record.id}}
+            action = {"create": {"_index": self.index_of(record.timestamp_ns), "_id": record.id}}
             return encode(action).decode() + "\n"
         raw = record.own_id.encode()
         action = {
