@@ -122,8 +122,9 @@ class Agent:
                     break
                 else:
                     self._wait(ELECTION_SECONDS)
-            except Stopped:
-                break
+            except Stopped:  # or it gave way while the backend did not take records: then it stands by
+                if until == "passed" or self._over():
+                    break
             except Exception as error:
                 self._complain(error)
                 if until == "passed":
@@ -151,7 +152,7 @@ class Agent:
         source = self._source = SpoolSource(self.folder, self._dead)
         self._dead_seen = 0.0
         try:
-            while self._election.won() and not self._over():
+            while self._election.kept() and not self._over():
                 if self._retry_dead(source, deliverer):
                     continue
                 stopping = self._stopping  # before the look: it may be set when there was nothing to see yet
@@ -163,14 +164,14 @@ class Agent:
                     self._wait(POLL_SECONDS)
                     continue
                 rejected = deliverer.deliver(delivery.batch)
-                if not self._election.won():
+                if not self._election.kept():
                     break
                 source.settle(delivery, rejected)
                 self._keep_house()
             return self._stopping
         finally:
             attempt.close()
-            source.close(keep_notes=self._election.won())
+            source.close(keep_notes=self._election.kept())
             self._source = None
             self.report.write(at_once=True)
             with contextlib.suppress(Exception):
@@ -198,7 +199,7 @@ class Agent:
 
     def _keep_house(self, *, idle: bool = False) -> None:
         source, now = self._source, time.monotonic()
-        if source is None:
+        if source is None or not self._election.kept():  # the notes are another's
             return
         try:
             if idle or now - self._last_save >= SAVE_SECONDS:
@@ -225,7 +226,7 @@ class Agent:
             if left <= 0:
                 return True
             self._wait(min(left, HOUSE_SECONDS))
-            if not self._election.won():
+            if not self._election.kept():
                 return False
         return False
 

@@ -5,7 +5,7 @@ Invariants
 - A `tallystick agent` announces itself by `process.lock`. An application's thread never takes the agent's lock while
   that one is held, and gives it back when it sees it: so at the latest after one batch the process of its own delivers.
 - Should two ever believe to be elected (somebody removed the lock file), both find out at the next look, and the
-  backend's ledger has kept every record single meanwhile.
+  backend's ledger has kept every record single meanwhile. Whoever was deposed starts from the other's notes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,14 @@ class Election:
             self._agent.release()
             return False
         return self._agent.acquire()
+
+    def kept(self) -> bool:
+        """Whether we have been elected all the time since we won. Else another may have delivered meanwhile, and what
+        we remember of the spool is old.
+        """
+        if self._process is not None:
+            return self._process.held and self._agent.held
+        return self._agent.held and not disk.is_locked(self._folder.process_lock)
 
     def resign(self) -> None:
         self._agent.release()
