@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.acceptance.spools import Left, leave
 from tests.acceptance.stage import Stage
 
 
@@ -15,3 +16,9 @@ def stage(home: Path, tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(home, tmp_path)
     yield stage
     stage.clean_up()
+
+
+@pytest.fixture(scope="session")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
+    """A home that dead applications left behind, and what they had recorded. To be copied."""
+    return leave(tmp_path_factory.mktemp("left"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import signal
@@ -12,50 +11,13 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.programs.points import POINTS
-from tests.acceptance.stage import Stage, assert_complete, number_of, numbers_by, read_acknowledged
-
-WRITERS = 3
-EACH = 900
-"""Records a dead writer left: two segments, the second one not sealed."""
-
-
-@pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Counter[str]]:
-    """A home that dead applications left behind, and what they recorded. Real processes make it once; tests copy it."""
-    folder = tmp_path_factory.mktemp("left")
-    stage = Stage(folder / "home", folder)
-    recorded: Counter[str] = Counter()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TALLYSTICK_HOME", str(stage.home))
-        for run in range(WRITERS):
-            program = stage.start("leave_spool", run, EACH)
-            recorded.update(json.loads(program.line()))
-            assert program.wait() == -signal.SIGKILL
-    stage.clean_up()
-    return stage.home, recorded
-
-
-def assert_all_is_settled(stage: Stage, recorded: Counter[str]) -> None:
-    found = numbers_by(stage.records(), "run")
-    for run in range(WRITERS):
-        assert_complete(found.pop((str(run),)), EACH, f"run {run}")
-    assert not found
-    assert len({letter.id for letter in stage.dead()}) == recorded["bad"]
-    assert {letter.reason for letter in stage.dead()} == {"it is bad"}
-
-    books = stage.books()
-    assert books.accepted.total() == recorded["good"] + recorded["bad"]
-    assert books.delivered.total() == recorded["good"]
-    assert books.dead == {"bad": recorded["bad"]}
-    assert books.refused == {"nan": {"impossible": recorded["refused"]}}
-    assert not books.pending
-    assert not books.dropped
-    assert not stage.segments()
+from tests.acceptance.spools import Left, assert_books_are_exact, assert_delivered
+from tests.acceptance.stage import Stage, assert_complete, number_of, read_acknowledged
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_kill_9_of_the_agent_loses_nothing_and_doubles_nothing(
-    stage: Stage, left: tuple[Path, Counter[str]], thorough: bool, point: str
+    stage: Stage, left: Left, thorough: bool, point: str
 ) -> None:
     """At the first time it comes to the point, and once more later in what is left."""
     home, recorded = left
@@ -67,7 +29,8 @@ def test_kill_9_of_the_agent_loses_nothing_and_doubles_nothing(
             code = agent.wait()
             assert code == -signal.SIGKILL or (code == 0 and at > 1), agent.errors
         stage.drain()
-        assert_all_is_settled(stage, recorded)
+        assert_delivered(stage, recorded)
+        assert_books_are_exact(stage, recorded)
         shutil.rmtree(stage.home)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tallystick.backends import BaseBackend
 from tallystick.backends.base import WriteResult
 from tallystick.backends.sqlite import SqliteBackend
+from tallystick.errors import Unavailable
 from tallystick.records import Batch, Value
 
 
@@ -26,7 +27,8 @@ class PickySqlite(SqliteBackend):
 
 
 class OwnDatabase(BaseBackend):
-    """What a user might write: a row for each report. It may be slow, never answer, or die of certain records.
+    """What a user might write: a row for each report. It may be slow, never answer, or die of certain records. It is
+    down while there is a file of its name with `.down` at the end.
 
     `deadly` are texts such as `event 301` (name and value); `death` is how they end the process: by `abort` or `kill`.
     """
@@ -51,6 +53,8 @@ class OwnDatabase(BaseBackend):
             )
 
     def write(self, batch: Batch) -> WriteResult:
+        if self._path.with_name(f"{self._path.name}.down").exists():
+            raise Unavailable(f"{self._path} is down")
         if self._seconds == float("inf"):
             threading.Event().wait()
         time.sleep(self._seconds)
