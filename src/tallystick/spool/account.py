@@ -87,7 +87,7 @@ def _account(folder: Folder) -> Account:
     dropped, refused = positions.dropped, positions.refused
     accepted = positions.accepted
     if positions.fresh:
-        accepted.update(dead.counts(folder, {}) + dead.delivered + dead.dropped)
+        accepted.update(dead.counts([*folder.segment_ids(), *folder.dropped_ids()], {}) + dead.delivered + dead.dropped)
     if dead.dropped:
         dropped["dead_letter"] = dropped.get("dead_letter", Counter()) + dead.dropped
     pending, oldest, unreadable = _pending(folder, positions)
@@ -107,7 +107,7 @@ def _account(folder: Folder) -> Account:
                     (dropped if what == "dropped" else refused).setdefault(reason, Counter())[name] += count
                     if what == "dropped":
                         accepted[name] += count
-    letters = dead.counts(folder, positions.at)
+    letters = dead.counts(folder.segment_ids(), positions.at)
     pending, in_dead, delivered_late = (_together(c, accepted) for c in (pending, letters, dead.delivered))
     return Account(
         since=positions.since,

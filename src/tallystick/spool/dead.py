@@ -120,9 +120,11 @@ class State:
                 self.retry.pop(event.id, None)
                 (self.delivered if isinstance(event, _Delivered) else self.dropped)[gone.name] += 1
 
-    def counts(self, folder: Folder, at: Mapping[str, int]) -> Counter[str]:
-        """The letters by name, but for those beyond these positions: their lines will be read again."""
-        present = set(folder.segment_ids())
+    def counts(self, present: Iterable[str], at: Mapping[str, int]) -> Counter[str]:
+        """The letters by name, but for those beyond these positions in segments that are still there: their lines will
+        be read again.
+        """
+        present = set(present)
         return Counter(
             found.name
             for found in self.letters.values()

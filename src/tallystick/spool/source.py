@@ -70,8 +70,8 @@ class SpoolSource:
 
     def _count_what_is_known(self) -> None:
         """Without a notebook, what the dead letters tell is all that is known of earlier times."""
-        state, present = self.dead.state(), set(self.folder.segment_ids())
-        self.positions.count_accepted(state.counts(self.folder, {}) + state.delivered + state.dropped)
+        state, present = self.dead.state(), {*self.folder.segment_ids(), *self.folder.dropped_ids()}
+        self.positions.count_accepted(state.counts(present, {}) + state.delivered + state.dropped)
         for found in state.letters.values():  # those that will be read again, unless damage took their lines away
             if found.header.segment in present:
                 self._ahead.setdefault(found.header.segment, {})[found.offset] = found.name
@@ -207,6 +207,7 @@ class SpoolSource:
         self._finished.clear()
         self._remove(leftovers)
         self.positions.merged.difference_update(path.name for path in leftovers)
+        self.positions.changed |= bool(leftovers)
         self._forget_removed()
         self.folder.sweep()
         self.folder.keep_reserve()
