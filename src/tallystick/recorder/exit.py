@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from tallystick.spool.spool import Lines
+from tallystick.spool.segment import Lines
 
 
 class Open(Protocol):

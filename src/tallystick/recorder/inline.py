@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tallystick.codec import FORMAT, Reader
 from tallystick.records import Header, Tags
 from tallystick.spool.folder import new_segment_id
-from tallystick.spool.spool import Lines
+from tallystick.spool.segment import Lines
 
 if TYPE_CHECKING:
     from tallystick.backends.base import Backend

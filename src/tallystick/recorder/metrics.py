@@ -30,7 +30,7 @@ from tallystick.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from tallystick.backends.base import Backend
-    from tallystick.spool.spool import Lines
+    from tallystick.spool.segment import Lines
 
 Timestamp: TypeAlias = float | datetime | None
 

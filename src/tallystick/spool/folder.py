@@ -194,6 +194,13 @@ def pipelines(home: Path | str) -> list[Folder]:
     ]
 
 
+_latest = [0]
+
+
 def new_segment_id() -> str:
-    """24 hexadecimal digits: milliseconds since the epoch (12), then chance (12). Sorted by name is sorted by age."""
-    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(6).hex()}"
+    """24 hexadecimal digits: milliseconds since the epoch (12), then chance (12).
+
+    Sorted by name is sorted by age: those of one process also within a millisecond, and when its clock is put back.
+    """
+    _latest[0] = max(time.time_ns() // 1_000_000, _latest[0] + 1)
+    return f"{_latest[0]:012x}{os.urandom(6).hex()}"

@@ -26,6 +26,13 @@ from tallystick.spool import disk
 _ZEROS: Final = bytes(1 << 16)
 
 
+class Lines(Protocol):
+    """What takes lines in a spool's stead."""
+
+    def write(self, line: bytes) -> object: ...
+    def append(self, line: bytes, name: str) -> bool: ...
+
+
 class Segment:
     """A new segment of `size_bytes` at `path`, ready to be written to.
 

@@ -21,7 +21,7 @@ import time
 import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from tallystick.codec import FORMAT
 from tallystick.errors import SpoolError
@@ -29,7 +29,7 @@ from tallystick.records import Header, Tags
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder, new_segment_id
 from tallystick.spool.room import make_room
-from tallystick.spool.segment import Segment
+from tallystick.spool.segment import Lines, Segment
 from tallystick.spool.tally import Tally
 
 WhenFull = Literal["drop_new", "drop_old", "block"]
@@ -37,13 +37,6 @@ FullReason = Literal["spool_limit", "disk_full"]
 
 LOOK_AGAIN_SECONDS: Final = 0.1
 """How often a full spool looks whether there is room again."""
-
-
-class Lines(Protocol):
-    """What takes lines in a spool's stead."""
-
-    def write(self, line: bytes) -> object: ...
-    def append(self, line: bytes, name: str) -> bool: ...
 
 
 class Spool:
