@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
+import socket
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.acceptance.programs.forking import EACH
-from tests.acceptance.stage import Stage, assert_complete, numbers_by, read_acknowledged, until
+from tests.acceptance.stage import (
+    PATIENCE_SECONDS,
+    Stage,
+    assert_complete,
+    number_of,
+    numbers_by,
+    read_acknowledged,
+    until,
+)
 
 from tallystick.spool.disk import is_locked
 
@@ -108,3 +120,54 @@ def test_children_that_outlive_their_parent_hold_none_of_its_locks(
     stage.drain()
     first, second = read_acknowledged(tmp_path / "acknowledged")
     assert_each_is_complete(stage, {"thread 0": first, "thread 1": second, **children(count)})
+
+
+def ask(port: int, number: int) -> int:
+    """The worker that has recorded this request; 0 when it died before it could answer."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
+            connection.sendall(str(number).encode())
+            return int(connection.recv(100) or b"0")
+    except ConnectionError:
+        return 0
+
+
+def test_a_preforked_server_whose_workers_are_killed_loses_no_answered_request(stage: Stage, thorough: bool) -> None:
+    """The master made its Metrics before it forked, and replaces the dead."""
+    server = stage.start("prefork", 3)
+    port = int(server.line())
+    chance = random.Random(11)
+    workers, killed = set[int](), set[int]()
+    kills = 60 if thorough else 6
+    answered, number = set[int](), 0
+    with ThreadPoolExecutor(4) as clients:
+        for kill in range(kills + 1):
+            burst = range(number + 1, number + 101)
+            number += 100
+            replies = [(one, clients.submit(ask, port, one)) for one in burst]
+            if kill > 0:
+                victim = chance.choice(sorted(workers - killed))
+                os.kill(victim, signal.SIGKILL)
+                killed.add(victim)
+                workers.clear()
+            for one, reply in replies:
+                if worker := reply.result():
+                    answered.add(one)
+                    workers.add(worker)
+        assert all(clients.map(ask, [port] * 50, range(number + 1, number + 51)))  # all are replaced and answer
+    server.send(signal.SIGTERM)
+    server.ends_well()
+    stage.drain()
+
+    records = stage.records("request")
+    found = Counter(map(number_of, records))
+    assert max(found.values()) == 1
+    answered |= set(range(number + 1, number + 51))
+    assert answered <= found.keys() <= set(range(1, number + 51))
+    assert number - 20 * kills <= len(answered)
+    assert len({record.pid for record in records} - {server.pid}) > 3  # workers that were there later, too
+    assert len(stage.records("imported")) == 1
+    assert len(stage.records("worker.ended")) == kills + 3
+    books = stage.books()
+    assert books.delivered.total() == len(stage.records())
+    assert not stage.segments()

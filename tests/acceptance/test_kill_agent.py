@@ -19,12 +19,12 @@ from tests.acceptance.stage import Stage, assert_complete, number_of, read_ackno
 def test_kill_9_of_the_agent_loses_nothing_and_doubles_nothing(
     stage: Stage, left: Left, thorough: bool, point: str
 ) -> None:
-    """At the first time it comes to the point, and once more later in what is left."""
+    """At the first time it comes to the point, and (thorough) once more later in what is left."""
     home, recorded = left
     chance = random.Random(point)
     for _ in range(10 if thorough else 1):
         shutil.copytree(home, stage.home)
-        for at in (1, chance.randrange(1, 12)):
+        for at in (1, chance.randrange(1, 12)) if thorough else (1,):
             agent = stage.start("agent", "--batch-records", 200, "--strike", point, "--at", at)
             code = agent.wait()
             assert code == -signal.SIGKILL or (code == 0 and at > 1), agent.errors
