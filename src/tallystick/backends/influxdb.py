@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Self
 
-from tallystick.backends import influxdb_care, influxdb_query, influxdb_read
+from tallystick.backends import influxdb_care, influxdb_foreign, influxdb_query, influxdb_read
 from tallystick.backends._url import ServerUrl, read_url
-from tallystick.backends.base import ACCEPTED, Line, WriteResult
+from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.influxdb_ids import delete_older, superseded
 from tallystick.backends.influxdb_lines import Native, Shape
 from tallystick.backends.influxdb_servers import InfluxqlServer, Server1, Server2
-from tallystick.backends.influxdb_verdicts import refused_lines
+from tallystick.backends.influxdb_verdicts import add, refused_lines
 from tallystick.errors import Misconfigured, SettingsError
 from tallystick.masking import Secret
 from tallystick.queries import Query, Series
@@ -91,27 +91,36 @@ class InfluxdbBackend:
         self.open()
         server = self._server
         assert server is not None
-        lines, indices, rejected = self._shape.lines(batch)
         own_ids = {record.own_id for record in batch.records if record.own_id is not None}
-        replacing = own_ids if isinstance(self._shape, Native) else set()
-        old = superseded([batch.records[index] for index in indices]) if replacing else set()
-        turns = [[number for number in range(len(lines)) if number not in old], sorted(old)]
         try:
-            for turn in turns:
-                refused = refused_lines(server.write, [lines[number] for number in turn], self.address)
-                rejected |= {indices[turn[place]]: why for place, why in refused.items()}
-                if not refused:
-                    break  # older content is only of interest when newer was refused
-            if replacing:
-                delete_older(server, replacing)
+            if own_ids and isinstance(self._shape, Native):
+                rejected = self._replace(server, batch, own_ids)
+            else:
+                rejected = add(server, self._shape, batch)
         except Misconfigured:
             self.close()  # so that the next `open` looks what is missing, and creates it if it may
             raise
         return WriteResult(rejected) if rejected else ACCEPTED
 
+    def _replace(self, server: InfluxqlServer, batch: Batch, own_ids: set[str]) -> dict[int, str]:
+        """Add the records, but of each id only the newest content, and delete what is older on the server."""
+        lines, indices, rejected = self._shape.lines(batch)
+        old = superseded([batch.records[index] for index in indices])
+        for turn in ([number for number in range(len(lines)) if number not in old], sorted(old)):
+            refused = refused_lines(server, [lines[number] for number in turn])
+            rejected |= {indices[turn[place]]: why for place, why in refused.items()}
+            if not refused:
+                break  # older content is only of interest when newer was refused
+        delete_older(server, own_ids)
+        return rejected
+
     def query(self, query: Query) -> list[Series]:
         with self._reader() as server:
             return influxdb_query.answer(server, query, influxdb_query.native(server, query))
+
+    def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
+        with self._reader() as server:
+            return influxdb_foreign.answer_foreign(server, query, foreign)
 
     def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
         with self._reader() as server:

@@ -68,6 +68,8 @@ class Shape(Protocol):
 
 HeadKey = tuple[int, str, str, str | None, float, type]
 
+_NO_HEADS: Final[dict[HeadKey, tuple[str, Tags]]] = {}
+
 
 class Native:
     """The library's own shape.
@@ -86,38 +88,41 @@ class Native:
         if batch.header is not self._header or len(self._heads) > 50_000:
             self._header = batch.header
             self._heads.clear()
-        heads = self._heads
         short = self._writers is None and batch.start >= 0 and batch.end <= STEP_NS
+        known = self._heads.get if short else _NO_HEADS.get
+        step, exact = STEP_NS, EXACT
+        earliest, latest = EARLIEST_NS + STEP_NS, LATEST_NS - STEP_NS
         lines: list[str] = []
         rejected: dict[int, str] = {}
         for index, record in enumerate(batch.records):
             moment, kind, name, value, tags, words, _, place, unit, metadata, rate, own_id = astuple(record)
-            type_ = type(value)
+            head = known((id(tags), name, kind, unit, rate, type(value)))
+            if (
+                head is not None
+                and -exact <= value <= exact  # no NaN, no infinity
+                and earliest < moment < latest
+                and not metadata
+                and own_id is None
+                and not words
+            ):
+                lines.append(f"{head[0]} value={value!r},timestamp_ns={moment}i {moment - moment % step + place}")
+                continue
             try:
-                if (
-                    short
-                    and ((type_ is int and -EXACT <= value <= EXACT) or (type_ is float and value - value == 0.0))
-                    and own_id is None
-                    and not metadata
-                    and not words
-                    and EARLIEST_NS < moment < LATEST_NS - STEP_NS
-                ):
-                    known = heads.get((id(tags), name, kind, unit, rate, type_))
-                    head = known[0] if known is not None else self._learn(record)
-                    at = moment - moment % STEP_NS + place
-                    lines.append(f"{head} value={value!r},timestamp_ns={moment}i {at}")
-                else:
-                    lines.append(self._line(record))
+                lines.append(self._line(record))
+                if short and own_id is None and type(value) in (int, float):
+                    self._learn(record)
             except REFUSALS as error:
                 rejected[index] = f"{type(error).__name__}: {error}"
-        indices = [index for index in range(len(batch)) if index not in rejected]
+        indices = (
+            [index for index in range(len(batch)) if index not in rejected] if rejected else list(range(len(lines)))
+        )
         return lines, indices, rejected
 
-    def _learn(self, record: Record) -> str:
-        head = head_of(name_to_measurement(record.name), self._tags(record))
+    def _learn(self, record: Record) -> None:
+        """Keep the head for the short way, which is for numbers whose line has nothing but value and time."""
         key = (id(record.tags), record.name, record.kind, record.unit, record.sample_rate, type(record.value))
-        self._heads[key] = head, record.tags
-        return head
+        if key not in self._heads:
+            self._heads[key] = head_of(name_to_measurement(record.name), self._tags(record)), record.tags
 
     def _tags(self, record: Record) -> dict[str, str]:
         header, rate = record.header, record.sample_rate

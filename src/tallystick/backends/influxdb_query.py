@@ -34,7 +34,8 @@ Group = tuple[str, str | None, tuple[str | None, ...]]
 
 Cells = list[Any]
 Found = dict[Group, dict[int, list[tuple[float, Cells]]]]
-"""By group and by the start of a point in nanoseconds: weight and cells, once for each sample rate."""
+"""By group and by the start of a point in nanoseconds: weight and cells (the last is the server's time), once for each
+sample rate."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ def native(server: InfluxqlServer, query: Query) -> Source:
 
 
 def answer(server: InfluxqlServer, query: Query, source: Source) -> list[Series]:
-    if query.bucket_ns is not None and query.bucket_ns % STEP_NS:
+    if source.moment is not None and query.bucket_ns is not None and query.bucket_ns % STEP_NS:
         raise QueryError(f"bucket: {query.bucket_seconds} s; InfluxDB takes whole hundredths of a second")
     by_group: dict[Group, list[tuple[float, float]]] = defaultdict(list)
     for group, start, value in _points(server, query, source):
@@ -112,13 +113,26 @@ def _points(server: InfluxqlServer, query: Query, source: Source) -> Iterator[tu
         }.get(query.aggregate, f"{query.aggregate}({value})")
         if query.aggregate == "rate" and _seconds(query) is None:
             if source.moment is None:
-                raise QueryError("rate: say over which time, by bucket, or by start and end, or by last")
+                yield from _rate_by_points(server, query, source)
+                return
             select, conditions = f"{select}, min({moment}), max({moment})", (source.numbers,)
         for group, points in collect(server, query, source, select, conditions).items():
             for start, parts in points.items():
                 result = _whole(query, parts)
                 if result is not None:
                     yield group, start, result
+
+
+def _rate_by_points(server: InfluxqlServer, query: Query, source: Source) -> Iterator[tuple[Group, int, float]]:
+    """The sum over the span of the points' own times, which the server tells for the first and the last one."""
+    value = identifier(source.value)
+    total, first, last = (
+        collect(server, query, source, f"{aggregate}({value})") for aggregate in ("sum", "first", "last")
+    )
+    for group in total.keys() & first.keys() & last.keys():
+        seconds = (last[group][0][0][1][-1] - first[group][0][0][1][-1]) / 1e9
+        if seconds:
+            yield group, 0, total[group][0][0][1][0] / seconds
 
 
 def _seconds(query: Query) -> float | None:
@@ -214,6 +228,7 @@ def collect(server: InfluxqlServer, query: Query, source: Source, select: str, c
             for rows in answered:
                 group, weight = _group(rows, source)
                 for moment, *cells in rows.values:
+                    cells.append(moment)
                     if cells[0] is not None:
                         found[group][0 if bucket is None else moment].append((weight, cells))
     return found

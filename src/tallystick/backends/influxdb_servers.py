@@ -6,6 +6,7 @@ Both answer InfluxQL at `/query` with the same code, version 2 under the name of
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
@@ -53,7 +54,7 @@ def literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
-class InfluxqlServer:
+class InfluxqlServer(ABC):
     """One server with one database, and one connection to it. Used by one thread at a time; `again` makes another."""
 
     _authorization: str | None = None
@@ -80,22 +81,31 @@ class InfluxqlServer:
     def close(self) -> None:
         self.http.close()
 
+    @abstractmethod
     def prepare(self, *, create: bool) -> list[str]:
         """Find the database, or create it; what was created. Raises `Misconfigured` when it is missing."""
-        raise NotImplementedError
 
     def write(self, body: bytes) -> Answer:
         """The server's answer when it took the lines or refused some of them. Raises for all else."""
-        answer = self.http.request("POST", self._write_target, body)
+        self.send(body)
+        return self.written()
+
+    def send(self, body: bytes) -> None:
+        """The first half of `write`; `written` must follow."""
+        self.http.send("POST", self._write_target, body)
+
+    def written(self) -> Answer:
+        answer = self.http.receive()
         return answer if answer.status in (400, 422) else check(answer, self.address)
 
     @property
+    @abstractmethod
     def _write_target(self) -> str:
-        raise NotImplementedError
+        """The path to write to."""
 
+    @abstractmethod
     def delete(self, measurement: str, tags: Mapping[str, str], first_ns: int, last_ns: int) -> None:
         """Delete the points of a measurement that have these tags, from the first time to the last, both included."""
-        raise NotImplementedError
 
     def ask(self, statements: Sequence[str]) -> list[list[Rows]]:
         """The series that each statement of InfluxQL is answered with; times are in nanoseconds."""
