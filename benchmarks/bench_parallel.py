@@ -37,8 +37,8 @@ def by_threads(metrics: Metrics, threads: int, count: int) -> Callable[[], float
         workers = [threading.Thread(target=record, args=(ready,)) for _ in range(threads)]
         for worker in workers:
             worker.start()
-        ready.wait()
         began = perf_counter()
+        ready.wait()
         for worker in workers:
             worker.join()
         return (perf_counter() - began) / (len(pairs) * threads)
