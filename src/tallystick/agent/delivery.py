@@ -10,6 +10,7 @@ Invariants
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -74,7 +75,9 @@ class Deliverer:
             waiting.append(part)
             self._failed(error)
             return {}
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread():
+                raise  # of a signal handler: the process is to end
             if len(part) == 1:
                 return {part.records[0].offset: f"{type(error).__name__}: {error}"}
             waiting.extend(part.split(len(part) // 2)[::-1])

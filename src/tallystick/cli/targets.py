@@ -83,8 +83,8 @@ def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target
         if folder.name == own.pipeline or folder.database.exists():
             return Target(folder, None, own_file)
         return Target(folder, None, "unknown", f"{folder.about} does not say where the records go; give --backend URL")
-    if address == own_file:
-        return Target(folder, None, address)
+    if address == own_file or about.get("by") == "folder":  # of a folder that was moved, the address is the old one
+        return Target(folder, None, own_file)
     if own.backend is not None and _address(own.backend) == address:
         return Target(folder, own.backend, address)
     if about.get("by") != "url":

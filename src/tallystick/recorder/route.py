@@ -137,7 +137,7 @@ class SpoolRoute:
             fsync=settings.fsync,
             on_open=self._start_agent,
         )
-        by = "object" if self._object is not None else "url"
+        by = "object" if self._object is not None else "folder" if url is None else "url"
         # The URL besides the address: it says the options, and, by its mask, that there is a password to be known.
         given = {} if url is None else {"url": mask_url(url)}
         folder.describe(backend=(target or _sqlite(folder)).address, by=by, **given)

@@ -10,8 +10,10 @@ from tests.unit.cli.calling import answer
 
 from tallystick import Metrics
 from tallystick.cli.options import Where
-from tallystick.cli.targets import Target, targets
+from tallystick.cli.targets import Target, target_of, targets
 from tallystick.errors import SettingsError
+from tallystick.settings import load_settings
+from tallystick.spool.folder import Folder
 
 
 def only(**where: str) -> Target:
@@ -85,3 +87,11 @@ def test_a_garbled_description_is_as_none(home: Path) -> None:
     for text in ("", "[]", "{", '{"backend": 7}', "\0"):
         (home / "shop" / "pipeline.json").write_text(text)
         assert "does not say" in only().unknown
+
+
+def test_a_home_that_was_moved_or_copied_keeps_its_records_in_its_own_file(tmp_path: Path) -> None:
+    with Metrics(home=tmp_path / "old", deliver="off") as metrics:
+        metrics.increment("moved")
+    (tmp_path / "old").rename(tmp_path / "new")
+    folder = Folder(tmp_path / "new")
+    assert target_of(folder, load_settings(home=tmp_path / "new")).address == f"sqlite:///{folder.database}"
