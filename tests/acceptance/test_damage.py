@@ -26,7 +26,7 @@ from tallystick.agent.agent import Agent
 from tallystick.agent.attempt import Attempt
 from tallystick.backends.base import WriteResult
 from tallystick.backends.memory import MemoryBackend
-from tallystick.codec import encode_line, record_line, with_checksum
+from tallystick.codec import DamagedHeader, decode_header, encode_line, record_line, with_checksum
 from tallystick.recorder.metrics import Metrics
 from tallystick.records import Batch, Record
 from tallystick.spool.account import account
@@ -218,6 +218,13 @@ def claims_newer_format(data: bytes) -> bool:
         return False
 
 
+def is_no_header(line: bytes, segment: str) -> bool:
+    try:
+        return decode_header(line).segment != segment
+    except DamagedHeader:
+        return True
+
+
 class Case:
     """A world after its damage."""
 
@@ -289,6 +296,8 @@ def check_delivered(case: Case, folder: Folder) -> None:
         settled = case.world.settled.get(segment, 0)
         for index, line in enumerate(data.split(b"\n")[:-1]):
             place = f"{segment}-{offset}"
+            if not index and not settled and is_no_header(line, segment) and line.rstrip(b"\0"):
+                assert place in letters, f"the header {line!r} was passed over in silence"
             if index and offset >= settled:
                 assert place in backend.stored or place in letters, f"{place} ({line!r}) is lost"
                 if line in case.world.lines:

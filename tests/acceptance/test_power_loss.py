@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -75,7 +75,7 @@ class PowerLoss(RuleBasedStateMachine):
         self.lost: set[int] = set()
         self.spool: Spool | None = None
         self.source: SpoolSource | None = None
-        self.dropping = False
+        self.seed = self.failures = 0
         self.fsync: Literal["never", "interval", "always"] = "interval"
 
     def new_root(self) -> Path:
@@ -112,16 +112,16 @@ class PowerLoss(RuleBasedStateMachine):
     @rule()
     def tend(self) -> None:
         with self.power():
-            assert self.spool is not None
-            self.spool._tend_once()
+            if self.spool is not None:
+                self.spool._tend_once()
 
     @precondition(lambda self: self.spool is not None)
     @rule()
     def close_writer(self) -> None:
         with self.power():
-            assert self.spool is not None
-            self.spool.close()
-            self.spool = None
+            if self.spool is not None:
+                self.spool.close()
+                self.spool = None
 
     @precondition(lambda self: self.spool is not None)
     @rule()
@@ -180,7 +180,6 @@ class PowerLoss(RuleBasedStateMachine):
     @rule(kept=st.integers(0, 4))
     def drop_old(self, kept: int) -> None:
         with self.power():
-            self.dropping = True
             make_room(self.folder.open(), 0, kept * SEGMENT_BYTES)
 
     # --- the power ---
@@ -200,7 +199,8 @@ class PowerLoss(RuleBasedStateMachine):
             yield
             self.disk.observe()
         except PowerFailure:
-            self.come_back(hash((len(self.begun), self.generation)) if seed is None else seed)
+            self.come_back(self.seed + self.generation if seed is None else seed)
+            self.failures += 1
 
     def come_back(self, seed: int) -> None:
         self.disk.off = False
@@ -291,3 +291,60 @@ def test_what_fsync_promised_survives_a_power_failure_at_any_moment(
             phases=PHASES,
         ),
     )
+
+
+def rejected(machine: PowerLoss) -> None:
+    machine.record(6, ["red", "bad"])
+    machine.sync_spool()
+    machine.close_writer()
+    machine.deliver(4, 1)
+    machine.deliver(4, 1)
+    machine.tidy()
+
+
+def dropped(machine: PowerLoss) -> None:
+    machine.record(6, ["red", "bad"])
+    machine.sync_spool()
+    machine.kill_writer()
+    machine.deliver(2, 1)
+    machine.close_agent()
+    machine.drop_old(0)
+    machine.tidy()
+    machine.close_agent()
+
+
+def rotated(machine: PowerLoss) -> None:
+    for _ in range(3):
+        machine.record(16, ["red", "green"])
+        machine.tend()
+        machine.deliver(20, 1)
+    machine.sync_spool()
+    machine.close_writer()
+    machine.deliver(40, 5)
+    machine.tidy()
+    machine.close_agent()
+
+
+@pytest.mark.parametrize("fsync", ["interval", "always"])
+@pytest.mark.parametrize("script", [rejected, dropped, rotated], ids=lambda script: script.__name__)
+def test_the_power_may_fail_between_any_two_things_that_happen(
+    script: Callable[[PowerLoss], None],
+    fsync: Literal["interval", "always"],
+    thorough: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(folder, "RESERVE_BYTES", SEGMENT_BYTES)
+    for seed in range(100, 2_100 if thorough else 300, 100):
+        moment = 1
+        while True:
+            machine = PowerLoss()
+            try:
+                machine.fsync, machine.seed, machine.disk.fuse = fsync, seed, moment
+                script(machine)
+                if not machine.failures:
+                    break  # there are no more moments
+                machine.fail_now(seed)
+            finally:
+                machine.teardown()
+            moment += 1
+        assert moment > 10
