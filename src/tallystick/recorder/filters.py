@@ -58,12 +58,15 @@ class Scrub:
 
     def __call__(self, draft: Draft) -> Draft:
         if isinstance(draft.tags, dict):
-            draft.tags = {key: MASK if self.fits(key) else value for key, value in draft.tags.items()}
+            draft.tags = self.tags(draft.tags)
         if draft.metadata:
             draft.metadata = self._scrubbed(draft.metadata)
         if isinstance(draft.value, (dict, list)):
             draft.value = self._scrubbed(draft.value)
         return draft
+
+    def tags(self, tags: dict[str, str]) -> dict[str, str]:
+        return {key: MASK if self.fits(key) else value for key, value in tags.items()}
 
     def _scrubbed(self, value: Any) -> Any:
         if isinstance(value, dict):

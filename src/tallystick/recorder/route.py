@@ -19,6 +19,7 @@ from tallystick import plugins
 from tallystick.errors import SettingsError, SpoolTooNew
 from tallystick.masking import mask_url
 from tallystick.queries import Query, Series
+from tallystick.recorder.filters import Scrub
 from tallystick.recorder.inline import Inline
 from tallystick.settings import Settings
 from tallystick.spool.folder import Folder
@@ -96,7 +97,7 @@ class InlineRoute:
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self._backend = backend
-        self.spool = Inline(backend, settings.app, settings.host, settings.tags)
+        self.spool = Inline(backend, settings.app, settings.host, Scrub(settings.scrub).tags(settings.tags))
 
     def query(self, query: Query) -> list[Series]:
         return self._backend.query(query)
@@ -129,7 +130,7 @@ class SpoolRoute:
             folder,
             app=settings.app,
             host=settings.host,
-            tags=settings.tags,
+            tags=Scrub(settings.scrub).tags(settings.tags),
             segment_bytes=settings.segment_bytes,
             limit_bytes=settings.spool_limit_bytes,
             when_full=settings.when_full,

@@ -176,3 +176,12 @@ def test_filters_see_what_is_scrubbed_already(make_metrics: Make) -> None:
 
     make_metrics(filters=[see]).increment("n", tags={"token": "x"})
     assert seen == [{"token": MASK}]
+
+
+def test_global_tags_are_scrubbed_before_they_reach_a_header(make_metrics: Make) -> None:
+    metrics = make_metrics(tags={"api_key": "hunter2", "env": "prod"})
+    metrics.divert(None)
+    metrics.increment("n")
+    (segment, *_) = sorted(metrics.settings.home.glob("default/segments/*.jsonl"))
+    assert b"hunter2" not in segment.read_bytes()
+    assert b'"env":"prod"' in segment.read_bytes()
