@@ -36,9 +36,9 @@ class Leaver:
         self.pipeline = way.replace(" ", "_")
         self.database = folder / f"{self.pipeline}.db"
 
-    def start(self, seconds: float, run: object = 0, count: int = COUNT) -> tuple[Running, float]:
+    def start(self, seconds: float, run: object = 0, count: int = COUNT, *more: str) -> tuple[Running, float]:
         """The program, which is about to leave, and when it had recorded the last record."""
-        options = ("--pipeline", self.pipeline, "--seconds", seconds, "--run", run, "--count", count)
+        options = ("--pipeline", self.pipeline, "--seconds", seconds, "--run", run, "--count", count, *more)
         program = self.stage.start("leaving", self.database, self.way, *options)
         recorded = float(program.expect("recorded"))
         number, _ = WAYS[self.way]
@@ -46,8 +46,8 @@ class Leaver:
             program.send(number)
         return program, recorded
 
-    def leave(self, seconds: float, run: object = 0, count: int = COUNT) -> float:
-        return self.took(*self.start(seconds, run, count))
+    def leave(self, seconds: float, run: object = 0, count: int = COUNT, *more: str) -> float:
+        return self.took(*self.start(seconds, run, count, *more))
 
     def took(self, program: Running, recorded: float) -> float:
         """Seconds from the last record to the end of the process."""
@@ -107,13 +107,22 @@ def test_a_process_leaves_soon_and_loses_nothing_when_its_database_takes_200_ms_
     leaver.assert_nothing_is_lost()
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(10, marks=pytest.mark.thorough), COUNT])
+@pytest.mark.parametrize("count", [1, COUNT])
 def test_a_process_whose_database_answers_delivers_everything_before_it_leaves(
     stage: Stage, tmp_path: Path, thorough: bool, count: int
 ) -> None:
     """Delivery takes a fraction of a second here; the two seconds are a limit, not a delay."""
     leaver = Leaver(stage, tmp_path, "end")
-    for run in range(1, 21 if thorough else 4):
+    for run in range(1, 21 if thorough else 3):
         assert leaver.leave(0.0, run, count) <= 1.5
         assert len(reports(leaver.database)) == run * count
     assert not stage.segments(leaver.pipeline)
+
+
+def test_what_was_recorded_since_the_agent_last_looked_is_delivered_before_the_process_leaves(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """The agent has found nothing, and is about to look again, when everything is recorded and the process leaves."""
+    leaver = Leaver(stage, tmp_path, "end")
+    assert leaver.leave(0.0, 0, 10, "--slow-look") <= LONGEST_SECONDS
+    assert len(reports(leaver.database)) == 10

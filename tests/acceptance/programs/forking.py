@@ -125,6 +125,17 @@ def record_with_all_locks(who: str, number: int) -> None:
         metrics().gauge(f"impossible {number % 50}", math.nan)
 
 
+def slow_disk() -> None:
+    """Room for a segment takes a while, so that a rotation is mostly under way."""
+    allocate = disk.allocate
+
+    def slowly(fd: int, size_bytes: int) -> None:
+        time.sleep(0.01)
+        allocate(fd, size_bytes)
+
+    disk.allocate = slowly
+
+
 def while_threads_record(count: int) -> None:
     cells = Acknowledged(Path("acknowledged"), 2).cells
     busy = Busy(cells, 2)
@@ -141,17 +152,6 @@ def while_threads_record(count: int) -> None:
 def record_fresh(who: str) -> None:
     for number in range(1, EACH + 1):
         record_with_all_locks(who, number)
-
-
-def slow_disk() -> None:
-    """Room for a segment takes a while, so that a rotation is mostly under way."""
-    allocate = disk.allocate
-
-    def slowly(fd: int, size_bytes: int) -> None:
-        time.sleep(0.01)
-        allocate(fd, size_bytes)
-
-    disk.allocate = slowly
 
 
 def while_threads_fork(count: int) -> None:
@@ -186,6 +186,7 @@ def while_the_first_record_is_made(count: int) -> None:
 
 def outliving(count: int) -> None:
     """Children that wait for their parent's death, forked while threads record and deliver. They record afterwards."""
+    slow_disk()
     cells = Acknowledged(Path("acknowledged"), 2).cells
     Busy(cells, 2)
 

@@ -24,7 +24,7 @@ def main() -> None:
     for number in range(1, count + 1):
         ways[number % len(ways)](number)
         recorded["good"] += 1
-        if number % 90 == 0:
+        if number % 90 == 0 and number <= count // 2:  # each makes the agent save, which hides something
             metrics.increment("bad", number)
             recorded["bad"] += 1
         if number % 70 == 0:

@@ -15,6 +15,19 @@ from pathlib import Path
 from tests.acceptance.programs.databases import OwnDatabase
 
 from tallystick import Metrics
+from tallystick.spool.source import Delivery, SpoolSource
+
+
+def look_slowly() -> None:
+    receive = SpoolSource.receive
+
+    def slowly(source: SpoolSource, limit: int) -> Delivery | None:
+        found = receive(source, limit)
+        if found is None:
+            time.sleep(0.2)
+        return found
+
+    SpoolSource.receive = slowly  # type: ignore[method-assign, assignment]
 
 
 def main() -> None:
@@ -25,7 +38,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--pipeline", default="own")
     parser.add_argument("--run", default="0")
+    parser.add_argument("--slow-look", action="store_true", help="the agent is slow when it has found nothing")
     options = parser.parse_args()
+    if options.slow_look:
+        look_slowly()
     if options.how == "sigterm and handler":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
     metrics = Metrics(OwnDatabase(options.database, seconds=options.seconds), pipeline=options.pipeline)

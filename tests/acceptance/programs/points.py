@@ -80,14 +80,15 @@ def _in_the_write(statement: str, *, after: bool) -> Wrap:
 def _in_the_middle_of_a_dead_letter(strike: Strike) -> None:
     original = disk.write_all
 
-    def half(fd: int, data: bytes) -> None:
+    def torn(fd: int, data: bytes) -> None:
         if b'"event":"dead"' in data:
-            original(fd, data[: len(data) // 2])
+            middle = data.index(b"\n") // 2
+            original(fd, data[:middle])
             strike()
-            data = data[len(data) // 2 :]
+            data = data[middle:]
         original(fd, data)
 
-    disk.write_all = half
+    disk.write_all = torn
 
 
 def _is(ending: str, place: int = 0) -> Callable[..., bool]:
