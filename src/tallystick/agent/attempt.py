@@ -6,10 +6,8 @@ agent died: a suspect. Suspects stay in the file until the agent has got over th
 
 Invariants
 - A suspect range is delivered record by record: the next crash has a single culprit. From then on its neighbours go
-  first.
-- A single record at which three crashes happened is not tried again: it goes to the dead letters (quarantine). Before
-  one of them at least the backend must have answered in the same run, else nothing tells the record's doing from a
-  backend that hangs until somebody kills the process. Only a record without neighbours is not given this chance.
+  first: where these hang or crash, too, it is not the record. Only a record without neighbours has no such witnesses.
+- A single record at which three crashes happened is not tried again: it goes to the dead letters (quarantine).
 - A note that is not whole accuses nobody.
 - A stop on purpose is no crash, also when the backend hangs and is left to itself. (A process that is killed from
   outside three times, each time while the same record was on its way, may quarantine that record; it can be retried
@@ -37,16 +35,12 @@ _SIZE_BYTES: Final = 4096
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """Bytes of a segment, how many records they hold, and how often the agent died while they were on their way.
-
-    `answered` tells whether the backend had answered before, in the same run of the agent.
-    """
+    """Bytes of a segment, how many records they hold, and how often the agent died while they were on their way."""
 
     segment: str
     start: int
     end: int
     records: int
-    answered: bool
     crashes: int = 0
 
     def touches(self, segment: str, start: int, end: int) -> bool:
@@ -65,8 +59,6 @@ class Attempt:
         self._fd = os.open(folder.attempt, os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
         self._lock = threading.Lock()  # the owner of a thread that hangs in its backend gives up for it
         self._suspects: list[_Place] = []
-        self.answered = False
-        """Whether the backend has given a verdict on anything in this run."""
         with contextlib.suppress(*UNREADABLE):
             notes = msgspec.json.decode(without_checksum(os.pread(self._fd, _SIZE_BYTES, 0)), type=_Notes)
             self._suspects = notes.suspects
@@ -78,13 +70,12 @@ class Attempt:
         known = [s for s in self._suspects if s.touches(place.segment, place.start, place.end)]
         crashes = 1 + max((s.crashes for s in known), default=0)
         narrower = [s for s in known if place.start <= s.start and s.end <= place.end]
-        answered = place.answered or any(s.answered for s in narrower)
         self._suspects = [s for s in self._suspects if s not in narrower][1 - SUSPECTS :]
-        self._suspects.append(msgspec.structs.replace(place, crashes=crashes, answered=answered))
+        self._suspects.append(msgspec.structs.replace(place, crashes=crashes))
 
     def begin(self, batch: Batch) -> None:
         """These records are on their way."""
-        self._note(_Place(batch.segment, batch.start, batch.end, len(batch), self.answered))
+        self._note(_Place(batch.segment, batch.start, batch.end, len(batch)))
 
     def end(self) -> None:
         """They are no longer: the backend has answered, or failed in an orderly way."""
@@ -107,11 +98,8 @@ class Attempt:
         pieces = [rest, *reversed(pieces)]
         accused = [piece for piece in pieces if self._accusing(piece)]
         others = [piece for piece in pieces if not self._accusing(piece)]
-        condemned = [piece for piece in accused if self._condemned(piece, alone=not others)]
+        condemned = [piece for piece in accused if any(s.crashes >= CRASHES for s in self._accusing(piece))]
         return [*others, *(piece for piece in accused if piece not in condemned)], condemned
-
-    def _condemned(self, batch: Batch, *, alone: bool) -> bool:
-        return any(s.crashes >= CRASHES and (s.answered or alone) for s in self._accusing(batch))
 
     def quarantine(self, batch: Batch) -> str:
         """Why this record is not tried again. Should it be retried from the dead letters, that is a new try."""

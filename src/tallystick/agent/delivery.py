@@ -84,7 +84,6 @@ class Deliverer:
             return {}
         finally:
             self._attempt.end()
-        self._attempt.answered = True
         self._report.wrote(len(part) - len(result.kept) - len(result.rejected), time.perf_counter() - began)
         if result.kept:
             waiting.append(part.only(result.kept))
