@@ -1,22 +1,19 @@
-"""InfluxDB against the contract: 1 and 2 on real servers, 3 on a stand-in."""
+"""InfluxDB against the contract: versions 1 and 2, on real servers."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
 from tests.contract.faults import FaultContract
-from tests.contract.influxdb3_standin import StandIn
 from tests.services import service
 
 from tallystick.backends.base import Backend
 from tallystick.backends.influxdb import InfluxdbBackend
-from tallystick.backends.influxdb3 import Influxdb3Backend
 from tallystick.backends.influxdb_servers import Server1, Server2, identifier
 from tallystick.testing import BackendContract
 
@@ -96,27 +93,3 @@ class TestInfluxdb1OnABadNetwork(_BadNetwork):
 class TestInfluxdb2OnABadNetwork(_BadNetwork):
     server = "influxdb2"
     version = 2
-
-
-# --- version 3, whose HTTP API a stand-in speaks ----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stand_in() -> Iterator[StandIn]:
-    with StandIn() as server:
-        yield server
-
-
-class TestInfluxdb3(BackendContract):
-    tells_arrival = False
-
-    @pytest.fixture(autouse=True)
-    def _server(self, stand_in: StandIn) -> None:
-        self.port = stand_in.port
-
-    def make_backend(self, tmp_path: Path) -> Backend:
-        return Influxdb3Backend.from_url(f"influxdb3://127.0.0.1:{self.port}/contract%20{next(_numbers)}")
-
-    def reopen(self, backend: Backend) -> Backend:
-        assert isinstance(backend, Influxdb3Backend)
-        return Influxdb3Backend(backend._url)

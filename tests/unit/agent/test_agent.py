@@ -244,7 +244,7 @@ def test_a_report_is_written_at_most_once_a_second_unless_something_failed(
 # --- finding a deadly record ---
 
 
-def die_delivering(folder: Folder, batch: Batch, deadly: set[object], *, answers: bool = True) -> list[object]:
+def die_delivering(folder: Folder, batch: Batch, deadly: set[object]) -> list[object]:
     """An agent whose process dies when it writes one of these; what it delivered before."""
     attempt = Attempt(folder)
     delivered: list[object] = []
@@ -255,7 +255,6 @@ def die_delivering(folder: Folder, batch: Batch, deadly: set[object], *, answers
         if deadly.intersection(values):
             return delivered  # without a word: the note stays as it is
         delivered += values
-        attempt.answered = answers
         attempt.end()
     for part in condemned:
         attempt.quarantine(part)
