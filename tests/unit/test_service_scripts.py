@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from scripts.services import _processes
 from scripts.services._processes import Session, process
+from tests import services
 from tests.services import SCRIPTS, kill, service
 
 FAMILY = "setsid sleep 100 & echo $!; sleep 100 & echo $!; wait"
@@ -97,6 +98,7 @@ def test_an_unknown_server_is_refused_by_name() -> None:
         service("oracle")
 
 
-def test_a_shared_server_is_never_killed_by_a_test() -> None:
+def test_a_shared_server_is_never_killed_by_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "_own", {})  # other tests of this run may have servers of their own
     with pytest.raises(ValueError, match="only a server of one's own is killed"):
         kill("postgresql")
