@@ -18,16 +18,20 @@ from tallystick import Metrics
 from tallystick.spool.source import Delivery, SpoolSource
 
 
-def look_slowly() -> None:
+def look_slowly() -> threading.Event:
+    """Set when the agent has found nothing to deliver, for the first time and for a while not knowing more."""
     receive = SpoolSource.receive
+    looked = threading.Event()
 
     def slowly(source: SpoolSource, limit: int) -> Delivery | None:
         found = receive(source, limit)
         if found is None:
-            time.sleep(0.2)
+            looked.set()
+            time.sleep(0.3)
         return found
 
     SpoolSource.receive = slowly  # type: ignore[method-assign, assignment]
+    return looked
 
 
 def main() -> None:
@@ -40,8 +44,7 @@ def main() -> None:
     parser.add_argument("--run", default="0")
     parser.add_argument("--slow-look", action="store_true", help="the agent is slow when it has found nothing")
     options = parser.parse_args()
-    if options.slow_look:
-        look_slowly()
+    looked = look_slowly() if options.slow_look else None
     if options.how == "sigterm and handler":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
     metrics = Metrics(OwnDatabase(options.database, seconds=options.seconds), pipeline=options.pipeline)
@@ -50,6 +53,8 @@ def main() -> None:
         tags = {"run": options.run}
         for number in range(1, options.count + 1):
             metrics.increment("left", number, tags=tags)
+            if number == 1 and looked is not None:
+                looked.wait()
         print("recorded", time.monotonic(), flush=True)
         if options.how == "thread":
             sys.exit("this thread leaves, and with it the process")
