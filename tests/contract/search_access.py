@@ -292,6 +292,7 @@ class SearchAccess(OfSearch):
             backend.open()
             mine, childs, last = (make_batch(*counters(3)) for _ in range(3))
             assert backend.write(mine) == ACCEPTED
+            parents, before = {request.port for request in gate.requests}, len(gate.requests)
             child = os.fork()
             if not child:
                 code = 1
@@ -301,6 +302,7 @@ class SearchAccess(OfSearch):
                     backend.close()
                 os._exit(code)
             assert os.waitpid(child, 0)[1] == 0
+            assert not {request.port for request in gate.requests[before:]} & parents
             assert backend.write(last) == ACCEPTED
             refresh(backend)
             stored = {record.id for record in backend.records(Query())}

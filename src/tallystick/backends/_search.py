@@ -10,6 +10,7 @@ What it keeps
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote
@@ -25,7 +26,7 @@ from tallystick.backends._search_time import Time
 from tallystick.backends._search_wire import PORT, access
 from tallystick.backends._url import read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
-from tallystick.errors import Misconfigured, MissingExtra, QueryError, SettingsError, TooLarge, Unavailable
+from tallystick.errors import Misconfigured, QueryError, TooLarge, Unavailable
 from tallystick.masking import Secret
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
@@ -39,7 +40,7 @@ BODY_BYTES: Final = 10_000_000
 _PAGE: Final = 1_000
 
 
-class SearchBackend:
+class SearchBackend(ABC):
     """`index` begins the names of the indices and is the alias that joins them. `client` is a ready client object of
     the driver; without one, `hosts` (`"host"`, `"host:9200"` or a list of these) and the rest say how to get there. An
     `api_key` is as the server gave it out, encoded or `id:key`. `setup=False` makes nothing on the server. A `shape`
@@ -116,14 +117,15 @@ class SearchBackend:
 
     # --- what the two engines differ in -------------------------------------------------------------------------------
 
+    @abstractmethod
     def _connect(self) -> Wire:
-        """Connections of this process's own; nothing is sent yet."""
-        raise MissingExtra(f"{type(self).__name__} names no driver")
+        """Connections of this process's own; nothing is sent yet. Raises `MissingExtra` without the driver."""
 
+    @abstractmethod
     def _places_of(self, client: Any) -> str:
         """The hosts that a client was given. Raises `SettingsError` for an object that is no such client."""
-        raise SettingsError(f"{type(self).__name__} takes no client")
 
+    @abstractmethod
     def _check_product(self, version: Json) -> None:
         """Raises `Misconfigured` for a server that this backend does not know, by what it says of its version."""
 

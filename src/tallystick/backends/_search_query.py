@@ -188,8 +188,9 @@ def _rows(
 
 
 def _too_many(error: BackendError) -> bool:
+    """Whether the server refused to build so many groups at once: by number, or by the memory that they would take."""
     detail = error.detail if isinstance(error, Refused) else str(error)
-    return "too_many_buckets" in detail or "many buckets" in detail
+    return "too many buckets" in detail or "Data too large" in detail
 
 
 def _metrics(query: Query, fields: Fields) -> Json:
