@@ -1,10 +1,15 @@
-"""What a backend makes of a bad network, for every backend that has one: none lost, none twice.
+"""What a backend makes of a bad network, and of a server that dies: none lost, none twice.
 
     class TestPostgresqlFaults(FaultContract):
         server = "postgresql"
         def make_backend(self, port: int, timeout_seconds: float) -> Backend: ...
 
-The real server stands behind `tests/proxy.py`, which cuts, swallows, resets and trickles.
+    class TestPostgresqlCrash(CrashContract):
+        server = "postgresql"
+        def make_backend(self, port: int, timeout_seconds: float) -> Backend: ...
+
+The real server stands behind `tests/proxy.py`, which cuts, swallows, resets and trickles; the one that is killed is a
+server of the test's own, and `port` is its real one.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.proxy import FaultProxy
-from tests.services import service
+from tests.services import kill, restart, service
 
 from tallystick.backends.base import Backend, Readable
 from tallystick.errors import Unavailable
@@ -30,13 +35,10 @@ TIMEOUT_SECONDS = 2.0
 CUTS = 1_000
 
 
-class FaultContract:
+class OnServer:
     """Give `server` and `make_backend`; the rest is as for `BackendContract`."""
 
     server: ClassVar[str]
-
-    cuts: ClassVar[int] = CUTS
-    """How often a reply is cut (ten times as often with --thorough); less only for a server that is slow in tests."""
 
     def make_backend(self, port: int, timeout_seconds: float) -> Backend:
         """A backend on an empty store of its own, reached by 127.0.0.1:port, with this timeout for connecting and for
@@ -54,6 +56,17 @@ class FaultContract:
         assert isinstance(backend, Readable)
         return [record.id for record in backend.records(Query())]
 
+    def check_stored(self, backend: Backend, *batches: Batch) -> None:
+        backend.open()
+        self.settle(backend)
+        wanted = sorted(record.id for batch in batches for record in batch.records)
+        assert sorted(self.ids(backend)) == wanted
+
+
+class FaultContract(OnServer):
+    cuts: ClassVar[int] = CUTS
+    """How often a reply is cut (ten times as often with --thorough); less only for a server that is slow in tests."""
+
     @pytest.fixture
     def proxy(self) -> Iterator[FaultProxy]:
         parts = urlsplit(service(self.server))
@@ -70,12 +83,6 @@ class FaultContract:
         backend.open()
         self.tear_down(backend)
         backend.close()
-
-    def check_stored(self, backend: Backend, *batches: Batch) -> None:
-        backend.open()
-        self.settle(backend)
-        wanted = sorted(record.id for batch in batches for record in batch.records)
-        assert sorted(self.ids(backend)) == wanted
 
     def test_a_reply_cut_after_the_write_loses_none_and_doubles_none(
         self, backend: Backend, proxy: FaultProxy, thorough: bool
@@ -128,6 +135,35 @@ class FaultContract:
         proxy.set_mode("pass")
         write_until_stored(backend, batch)
         self.check_stored(backend, batch)
+
+
+class CrashContract(OnServer):
+    def kill(self) -> None:
+        kill(self.server)
+
+    def restart(self) -> None:
+        restart(self.server)
+
+    @pytest.fixture
+    def backend(self) -> Iterator[Backend]:
+        backend = self.make_backend(urlsplit(service(self.server, own=True)).port or 0, TIMEOUT_SECONDS)
+        yield backend
+        backend.close()
+
+    def test_after_kill_9_of_the_server_and_its_restart_delivery_goes_on_and_nothing_is_twice(
+        self, backend: Backend
+    ) -> None:
+        before, during, after = numbered(50), numbered(50), numbered(50)
+        write_until_stored(backend, before)
+        self.kill()
+        for _ in range(2):  # on the connection that was open, then on a new one
+            with pytest.raises((Unavailable, ConnectionError, TimeoutError)):
+                write_once(backend, during)
+        self.restart()
+        write_until_stored(backend, during)
+        for batch in (before, after):
+            write_until_stored(backend, batch)
+        self.check_stored(backend, before, during, after)
 
 
 _made = 0

@@ -177,6 +177,7 @@ class IncludesTheEnd(MemoryBackend):
         (IncludesTheEnd, "test_the_start_is_in_and_the_end_is_out", ()),
         (PatternsInNames, "test_hostile_names_are_stored_and_found", ()),
         (RejectsNeighbours, "test_poison_harms_no_neighbour", (0,)),
+        (RejectsNeighbours, "test_of_a_mixed_batch_every_record_has_a_verdict_of_its_own", ()),
     ],
 )
 def test_a_broken_promise_is_noticed(broken: type[MemoryBackend], test: str, arguments: tuple[Any, ...]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import msgspec
 import pytest
 
+from tallystick.agent.attempt import Attempt
+from tallystick.agent.delivery import Deliverer
+from tallystick.agent.report import Report
 from tallystick.backends.base import Backend
 from tallystick.queries import Query
-from tallystick.records import COUNTER, GAUGE, Record
+from tallystick.records import COUNTER, GAUGE, Batch, Record
+from tallystick.spool.folder import Folder
 from tallystick.testing.answers import Answers
 from tallystick.testing.base import deliver
 from tallystick.testing.builders import at, by_id, counters, make_batch
@@ -126,6 +131,42 @@ class Hostile(Answers):
             mended = make_batch(Record(at(0), GAUGE, "mended", 1), segment=batch.segment, start=bad.offset)
             self.write(backend, mended)
             assert [record.name for record in self.stored(backend, Query("mended"))] == ["mended"]
+
+    def test_of_a_mixed_batch_every_record_has_a_verdict_of_its_own(self, backend: Backend) -> None:
+        """All bad shapes among good records: what is not rejected with a reason is stored, today and tomorrow."""
+        bad = poison()
+        batch = make_batch(*counters(20), *(record for one in bad for record in (one, GOOD)), *counters(20))
+        places = range(20, 20 + 2 * len(bad), 2)
+        first, second = deliver(backend, batch), deliver(backend, batch)
+        assert not first.kept
+        assert set(first.rejected) == set(second.rejected) <= set(places)
+        assert all(first.rejected.values()), "a rejection says why"
+        stored = {record.id for record in self.stored(backend)}
+        assert stored == {record.id for index, record in enumerate(batch.records) if index not in first.rejected}
+
+    @pytest.mark.parametrize("shape", list(range(14)))
+    def test_one_bad_record_in_a_thousand_costs_no_other_a_second_try(
+        self, backend: Backend, shape: int, tmp_path: Path
+    ) -> None:
+        batch = make_batch(*counters(500), poison()[shape], *counters(499))
+        rejected = deliver_at_once(backend, batch, tmp_path / "agent")
+        assert set(rejected) <= {500}
+        found = {record.id for record in self.stored(backend, Query("hits"))}
+        assert found == {record.id for record in batch.records if record.name == "hits"}
+
+
+def deliver_at_once(backend: Backend, batch: Batch, folder: Path) -> dict[int, str]:
+    """The agent's own delivery, in its first cycle: having to wait for a second one is an error."""
+    home = Folder(folder).open()
+    attempt = Attempt(home)
+
+    def pause(seconds: float) -> bool:
+        raise AssertionError(f"nothing of this is to be waited for, {seconds} s")
+
+    try:
+        return Deliverer(backend, attempt, Report(home, backend.address, "thread"), pause).deliver(batch)
+    finally:
+        attempt.close()
 
 
 def poison(good: Record = GOOD) -> list[Record]:
