@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -32,9 +33,17 @@ TURN_SECONDS: Final = 0.2
 @click.option(
     "--stop-timeout", default=30.0, show_default=True, metavar="SECONDS", help="For the batch in hand, at the end."
 )
+@click.option(
+    "--nice",
+    default=10,
+    show_default=True,
+    type=click.IntRange(0, 19),
+    metavar="STEPS",
+    help="So far behind other processes when the processor is short.",
+)
 @json_option
 @where_options
-def agent(where: Where, once: bool, drain: bool, stop_timeout: float, as_json: bool) -> None:
+def agent(where: Where, once: bool, drain: bool, stop_timeout: float, nice: int, as_json: bool) -> None:
     """Deliver from this host's spools, until stopped.
 
     It takes over from the applications' own threads, and delivers every pipeline of the home whose target is known;
@@ -49,6 +58,8 @@ def agent(where: Where, once: bool, drain: bool, stop_timeout: float, as_json: b
     if once and drain:
         raise click.UsageError("--once and --drain exclude each other")
     _speak(as_json=as_json)
+    if hasattr(os, "nice"):
+        os.nice(nice)  # what is delivered is safe and can wait; the application's users cannot
     until: Until = "passed" if once else "empty" if drain else "stopped"
     asked: SimpleQueue[int] = SimpleQueue()  # its `put` may be called from a signal handler, an Event's `set` may not
 

@@ -100,6 +100,18 @@ def test_drain_ends_when_another_agent_has_emptied_the_spool(database: Database,
         assert other.stop() == 0
 
 
+@pytest.mark.parametrize(("words", "behind"), [((), 10), (("--nice", "3"), 3)])
+def test_the_agent_steps_behind_the_applications(
+    database: Database, tmp_path: Path, words: tuple[str, ...], behind: int
+) -> None:
+    record(1)
+    database.says("slow", "1")
+    with Running(tmp_path, "agent", *words) as agent:
+        eventually((database.folder / "writing").exists, "it writes")
+        priority = os.getpriority(os.PRIO_PROCESS, agent.process.pid)
+        assert priority == min(19, os.getpriority(os.PRIO_PROCESS, 0) + behind)
+
+
 def test_drain_that_is_stopped_before_the_end_says_so(database: Database, tmp_path: Path) -> None:
     record(5)
     database.says("down", "yes")
