@@ -88,16 +88,21 @@ class MongodbBackend:
     # --- connecting ---
 
     def open(self) -> None:
-        if self._client is not None and self._pid == os.getpid():
+        if self._client is not None and self._pid == os.getpid() and self._ready:
             return
-        self._client = self._given or connect(self._url, self._driver_options, self.address)
-        self._pid = os.getpid()
+        self._connect()
         with self._translated():
             if self._ready or not self._options.get("setup", True):
                 self._client.admin.command("ping")
             else:
                 care.ensure(self._client[self._database], self._collection_name, self._options.get("ttl_days", 0))
         self._ready = True
+
+    def _connect(self) -> None:
+        """Have a client of this process, which connects when it is first used; a parent's is left to it."""
+        if self._client is None or self._pid != os.getpid():
+            self._client = self._given or connect(self._url, self._driver_options, self.address)
+            self._pid = os.getpid()
 
     @property
     def _collection(self) -> Any:
@@ -170,14 +175,18 @@ class MongodbBackend:
     # --- asking ---
 
     def query(self, query: Query) -> list[Series]:
+        self.open()
         return self._answer(self._collection_name, query, queries.native(query))
 
     def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
-        self.open()
+        self._connect()  # and make no index in somebody else's database
         with self._translated():
             if foreign.source not in self._client[self._database].list_collection_names():
                 raise QueryError(f"{self.address}: there is no collection {foreign.source!r} in {self._database!r}")
-        return self._answer(foreign.source, query, queries.foreign(query, foreign))
+        try:
+            return self._answer(foreign.source, query, queries.foreign(query, foreign))
+        except driver().errors.OperationFailure as error:
+            raise QueryError(f"{foreign.source}: {error}; correct the source, or its columns") from error
 
     def _answer(self, collection: str, query: Query, start: queries.Pipeline) -> list[Series]:
         def aggregate(pipeline: queries.Pipeline) -> Iterable[dict[str, Any]]:
@@ -186,7 +195,6 @@ class MongodbBackend:
             )
             return found
 
-        self.open()
         with self._translated():
             return queries.answer(aggregate, query, start)
 

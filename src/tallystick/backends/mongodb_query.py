@@ -123,7 +123,8 @@ def native(query: Query) -> Pipeline:
 
 
 def foreign(query: Query, source: Foreign) -> Pipeline:
-    """Somebody else's documents, brought into the same form."""
+    """Somebody else's documents, brought into the same form. One without a time (or a name, where a field holds the
+    names) is passed over."""
     factors = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
     moment: Any = f"${source.time}"
     if source.time_unit == "iso":
@@ -141,8 +142,10 @@ def foreign(query: Query, source: Foreign) -> Pipeline:
     }
     if tags:
         shaped["tags"] = tags
+    there = {field: {"$ne": None} for field in (source.time, source.name) if field}
     number = {source.value: {"$type": ["int", "long", "double", "decimal", "bool"], "$not": {"$type": "array"}}}
-    return [*([] if query.aggregate == "count" else [{"$match": number}]), {"$project": shaped}, *native(query)]
+    fitting = {"$and": [there] if query.aggregate == "count" else [there, number]}
+    return [{"$match": fitting}, {"$project": shaped}, *native(query)]
 
 
 def fits(query: Query) -> dict[str, Any]:

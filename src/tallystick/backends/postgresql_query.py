@@ -29,7 +29,8 @@ def native(schema: str) -> str:
 
 
 def foreign(source: Foreign) -> tuple[str, list[Any]]:
-    """The same columns out of somebody else's table, and the parameters of that."""
+    """The same columns out of somebody else's table, and the parameters of that. A row without a time (or a name,
+    where a column holds the names) is passed over."""
     time_ns = {
         "native": "(extract(epoch from {c}) * 1000000000)::bigint",
         "iso": "(extract(epoch from {c}::timestamptz) * 1000000000)::bigint",
@@ -37,18 +38,23 @@ def foreign(source: Foreign) -> tuple[str, list[Any]]:
         "us": "({c} * 1000)::bigint",
         "ms": "({c} * 1000000)::bigint",
         "s": "({c} * 1000000000)::bigint",
-    }[source.time_unit].format(c=quoted(source.time))
-    pairs = ", ".join(f"%s::text, {quoted(column)}::text" for column in source.tags.values())
+    }[source.time_unit].format(c=_column(source.time))
+    pairs = ", ".join(f"%s::text, {_column(column)}::text" for column in source.tags.values())
     tags = f"jsonb_strip_nulls(jsonb_build_object({pairs}))" if pairs else "'{}'::jsonb"
-    name = f"{quoted(source.name)}::text" if source.name else "%s::text"
-    kind = f"{quoted(source.kind)}::text" if source.kind else "'gauge'::text"
-    table = ".".join(quoted(part) for part in source.source.split("."))
+    name = f"{_column(source.name)}::text" if source.name else "%s::text"
+    kind = f"{_column(source.kind)}::text" if source.kind else "'gauge'::text"
+    table = ".".join(_column(part) for part in source.source.split("."))
+    there = " AND ".join(f"{_column(column)} IS NOT NULL" for column in (source.time, source.name) if column)
     sql = (
         f"SELECT {time_ns} AS timestamp_ns, {name} AS name, {kind} AS kind, NULL::text AS unit,"
-        f" {quoted(source.value)}::double precision AS value, {tags} AS tags, 1.0::double precision AS sample_rate"
-        f" FROM {table}"
+        f" {_column(source.value)}::double precision AS value, {tags} AS tags, 1.0::double precision AS sample_rate"
+        f" FROM {table} WHERE {there}"
     )
     return sql, [*([] if source.name else [source.source]), *source.tags]
+
+
+def _column(name: str) -> str:
+    return quoted(name).replace("%", "%%")  # which is the driver's sign for a parameter
 
 
 def answer(connection: Any, query: Query, source: str, given: list[Any]) -> list[Series]:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote, urlsplit
 
-from tallystick.backends import sqlite_care, sqlite_query, sqlite_schema
-from tallystick.backends.base import ACCEPTED, Line, WriteResult
+from tallystick.backends import sqlite_care, sqlite_foreign, sqlite_query, sqlite_schema
+from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.sqlite_rows import Writer
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
 from tallystick.queries import Query, Series
@@ -99,6 +99,10 @@ class SqliteBackend:
     def query(self, query: Query) -> list[Series]:
         with self._reader() as connection:
             return sqlite_query.answer(connection, query)
+
+    def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
+        with self._reader() as connection:
+            return sqlite_foreign.answer_foreign(connection, query, foreign)
 
     def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
         with self._reader() as connection:

@@ -56,7 +56,7 @@ def query(
     foreign = foreign_of(source, columns)
     target = asked_target(where)
     try:
-        backend = open_to_read(target)
+        backend = open_to_read(target, ours=foreign is None)
     except NothingYet as nothing:
         if as_json:
             json_document({"series": []})

@@ -144,10 +144,14 @@ class NothingYet(TallystickError):
     """The database was not made yet, so nothing was delivered to it."""
 
 
-def open_to_read(target: Target) -> Backend:
-    """The target's backend, open. Raises `NothingYet` rather than to make a database file by asking."""
+def open_to_read(target: Target, *, ours: bool = True) -> Backend:
+    """The target's backend, open. Raises `NothingYet` rather than to make a database file by asking.
+
+    Not `ours` is what others wrote: nothing is made in their database, so it opens with the question.
+    """
     backend = target.backend()
     if isinstance(backend, SqliteBackend) and not backend.path.exists():
         raise NothingYet(f"nothing was delivered to {target.address} yet; `tallystick status` says what is on its way")
-    backend.open()
+    if ours:
+        backend.open()
     return backend
