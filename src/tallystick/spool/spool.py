@@ -28,7 +28,6 @@ from tallystick.errors import SpoolError
 from tallystick.records import Header, Tags
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder, new_segment_id
-from tallystick.spool.room import make_room
 from tallystick.spool.segment import Lines, Segment
 from tallystick.spool.tally import Tally
 
@@ -213,6 +212,9 @@ class Spool:
 
     def _make_room(self) -> None:
         if self.when_full == "drop_old":
+            # With what reads segments: applications that drop nothing old need not load it.
+            from tallystick.spool.room import make_room
+
             with contextlib.suppress(OSError):
                 make_room(self.folder, 2 * self.segment_bytes, self.limit_bytes)
 
