@@ -72,6 +72,16 @@ class NeverReplaces(MemoryBackend):
         return ACCEPTED
 
 
+class MarksWhatItGets(MemoryBackend):
+    """As some drivers do: the key goes into the caller's own document."""
+
+    def write(self, batch: Batch) -> WriteResult:
+        for record in batch.records:
+            if isinstance(record.value, dict):
+                record.value["_id"] = record.id
+        return super().write(batch)
+
+
 class AlwaysReplaces(MemoryBackend):
     def write(self, batch: Batch) -> WriteResult:
         with self._lock:
@@ -156,6 +166,7 @@ class IncludesTheEnd(MemoryBackend):
         (RejectsAll, "test_every_kind_comes_back", ()),
         (MakesFloats, "test_every_value_comes_back_with_its_type", ()),
         (MakesFloats, "test_values_of_different_types_live_under_one_name", ()),
+        (MarksWhatItGets, "test_writing_leaves_the_batch_as_it_was", ()),
         (NewestFirst, "test_records_come_oldest_first", ()),
         (NewestFirst, "test_the_newest_records_are_given_oldest_first", ()),
         (StoresAgain, "test_a_batch_sent_twice_is_stored_once", ()),

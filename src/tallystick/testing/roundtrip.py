@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -150,6 +151,17 @@ class RoundTrip(Contract):
         values = [record.timestamp_ns for record in self.stored(backend, newest=3)]
         assert values == [at(17), at(18), at(19)]
         assert len(self.stored(backend, newest=100)) == 20
+
+    def test_writing_leaves_the_batch_as_it_was(self, backend: Backend) -> None:
+        """Records share what they hold and may be sent again: drivers that change what they get, get copies."""
+        batch = make_batch(
+            Record(at(0), "xml", "document", {"a": {"b": [1, {"c": None}]}}, {"plan": "pro"}, own_id="order-7"),
+            Record(at(1), GAUGE, "g", 1, {"plan": "pro", "new": "true"}, ("new",), metadata={"cart": {"items": [1]}}),
+            tags={"env": "prod"},
+        )
+        before = deepcopy((batch.header, batch.start, batch.end, batch.records, batch.missing))
+        self.write(backend, batch)
+        assert (batch.header, batch.start, batch.end, batch.records, batch.missing) == before
 
     def test_an_empty_store_answers_nothing(self, backend: Backend) -> None:
         assert self.stored(backend) == []
