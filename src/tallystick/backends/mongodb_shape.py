@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -25,6 +26,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_MS: Final = 253_402_300_799_999
 
 
+@lru_cache(10_000)
 def escaped(key: str) -> str:
     """A tag's or document's key as the name of a field."""
     return re.sub(r"[%.$]", lambda found: f"%{ord(found[0]):02X}", key)
@@ -38,28 +40,27 @@ class Native:
 
         Raises `TypeError` or `ValueError` for a value that no record may have, be it that MongoDB could store it.
         """
-        _check(record.value)
-        header = record.header
+        header, value = record.header, record.value
         made: dict[str, Any] = {
             "_id": record.id,
             "timestamp": _EPOCH + timedelta(milliseconds=min(record.timestamp_ns // 1_000_000, _LATEST_MS)),
             "timestamp_ns": record.timestamp_ns,
             "kind": record.kind,
             "name": record.name,
-            "value": record.value,
-            "tags": {escaped(key): value for key, value in record.tags.items()},
+            "value": value,
+            "tags": {escaped(key): tag for key, tag in record.tags.items()},
             "host": header.host,
             "app": header.app,
             "pid": header.pid,
             "segment": header.segment,
             "place": record.offset,
         }
-        if isinstance(record.value, int | float):
-            made["number"] = float(record.value)
-        if isinstance(record.value, dict | list):
-            made["value"] = _keys(record.value, escaped)
-        if precise := _finer_than_milliseconds(record.value):
-            made["precise"] = precise
+        if isinstance(value, int | float):
+            made["number"] = number = float(value)
+            if number - number:  # of infinity or no number, which is not 0
+                raise ValueError(f"value: {value} is not finite")
+        elif value is not None and type(value) is not str:
+            made |= _nested(value)
         if record.unit is not None:
             made["unit"] = record.unit
         if record.words:
@@ -94,6 +95,15 @@ class Native:
         )
 
 
+def _nested(value: Any) -> dict[str, Any]:
+    """The fields of a value that is a document, a list or a datetime."""
+    _check(value)
+    made = {"value": _keys(value, escaped)}
+    if precise := _finer_than_milliseconds(value):
+        made["precise"] = precise
+    return made
+
+
 def _check(value: Any) -> None:
     if isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
@@ -114,8 +124,6 @@ def _keys(value: Any, change: Any) -> Any:
 
 def _finer_than_milliseconds(value: Any) -> dict[str, str]:
     """By JSON pointer (as a field's name) the datetimes of which a native date keeps only a part."""
-    if not isinstance(value, dict | list | datetime):
-        return {}
     text, pointers = plain(value)
     if not pointers:
         return {}
