@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.acceptance.stage import until
 
+from tallystick import plugins
 from tallystick.backends.base import WriteResult
 from tallystick.backends.memory import MemoryBackend
 from tallystick.backends.sqlite import SqliteBackend
@@ -143,3 +144,49 @@ def test_a_forked_child_leaves_a_connected_backend_to_its_parent(home: Path) -> 
     os.close(parent_is_gone)
     assert os.waitstatus_to_exitcode(status) == 0
     assert account(Folder(home, "gated")).pending == {"orphan": 1}
+
+
+class OfOneProcess(MemoryBackend):
+    """Writes down which process made it and which one uses it."""
+
+    inline = False
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self._made_by = os.getpid()
+
+    @classmethod
+    def from_url(cls, url: str) -> OfOneProcess:
+        return cls(url.removeprefix("ofone://"))
+
+    def write(self, batch: Batch) -> WriteResult:
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(f"{self._made_by} {os.getpid()}\n")
+        return WriteResult()
+
+
+def test_a_forked_child_delivers_with_a_connection_of_its_own(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(plugins.BACKENDS, "ofone", f"{__name__}:OfOneProcess")
+    parent_is_gone, say_so = os.pipe()
+    with Metrics(f"ofone://{tmp_path}/uses", home=home) as metrics:
+        metrics.increment("parent")
+        assert metrics.flush(60)
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(say_so)
+                os.read(parent_is_gone, 1)
+                metrics.increment("child")
+                os._exit(0 if metrics.flush(60) else 4)
+            except BaseException:
+                os._exit(5)
+    os.close(say_so)
+    _, status = os.waitpid(child, 0)
+    os.close(parent_is_gone)
+    assert os.waitstatus_to_exitcode(status) == 0
+    uses = [line.split() for line in (tmp_path / "uses").read_text().splitlines()]
+    assert all(made_by == used_by for made_by, used_by in uses)
+    assert {used_by for _, used_by in uses} == {str(os.getpid()), str(child)}
