@@ -1,58 +1,68 @@
-"""The table of the documentation: which part of the contract which backend kept, on which server, in this very run.
+"""The table of the documentation: which promise which backend kept, on which server, in this very run.
 
     TALLYSTICK_CONTRACT_TABLE=docs/reference/backends.md python -m pytest tests/contract
 
-A class of the contract is a column (its `title`, else its name), a test is a row; `✓` passed, `✗` failed, `–` is a test
-that the class lacks because its store cannot do that by its nature.
+Such a run also takes the servers that are otherwise for --thorough, and fails when a cell stays empty: a backend has
+neither a test for a promise nor a reason why it does not apply. `promises.py` knows the rows, `columns.py` the columns.
 """
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from tests.contract.faults import FaultContract
+from tests.contract.columns import COLUMNS, column_of
+from tests.contract.promises import ROWS, notes_of, promises_of, reasons_of
+from tests.contract.table import Table
 
-from tallystick.testing.base import Contract
+PLACE = os.environ.get("TALLYSTICK_CONTRACT_TABLE", "")
 
-_INTRODUCTION = """\
-# Backends and the contract
-
-Written by a run of `tests/contract`, not by hand: `✓` kept on the real server, `✗` not kept, `–` does not apply.
-
-"""
-
-_columns: dict[str, str] = {}
-_results: defaultdict[str, dict[str, str]] = defaultdict(dict)
+_table = Table(ROWS, COLUMNS)
+_cells: dict[str, list[tuple[str, str, list[str]]]] = {}  # by test: row, column, what the class relaxes
+_reasons: dict[tuple[str, str], str] = {}
+_problem = pytest.StashKey[list[str]]()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "promise(text): the row of the table that this test proves")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         cls = getattr(item, "cls", None)
-        if cls is not None and issubclass(cls, Contract | FaultContract):
-            _columns[item.nodeid] = getattr(
-                cls, "title", cls.__name__.removeprefix("Test").removesuffix("OnABadNetwork")
-            )
+        if column := column_of(item):
+            _cells[item.nodeid] = [(row, column, notes_of(cls, row)) for row in promises_of(item)]
+            _reasons.update({(row, column): why for row, why in reasons_of(cls).items()})
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    column = _columns.get(report.nodeid)
-    if column is None or (report.passed and report.when != "call"):
+    if report.nodeid not in _cells or (report.passed and report.when != "call"):
         return
-    row = report.nodeid.rpartition("::")[2].partition("[")[0].removeprefix("test_").replace("_", " ")
-    mark = "✓" if report.passed else "–" if report.skipped else "✗"
-    if _results[row].get(column) != "✗":
-        _results[row][column] = mark
+    for row, column, notes in _cells[report.nodeid]:
+        if report.passed:
+            _table.passed(row, column, notes)
+        elif report.skipped and isinstance(report.longrepr, tuple):
+            _table.skipped(row, column, report.longrepr[2].removeprefix("Skipped: "))
+        else:
+            _table.failed(row, column)
 
 
-def pytest_sessionfinish() -> None:
-    place = os.environ.get("TALLYSTICK_CONTRACT_TABLE")
-    if not place or not _results:
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not PLACE or session.config.option.collectonly:
         return
-    columns = sorted({column for row in _results.values() for column in row})
-    lines = [f"| what is kept | {' | '.join(columns)} |", f"|---|{':-:|' * len(columns)}"]
-    for row, marks in _results.items():
-        lines.append(f"| {row} | {' | '.join(marks.get(column, '–') for column in columns)} |")
-    Path(place).write_text(_INTRODUCTION + "\n".join(lines) + "\n", encoding="utf-8")
+    for (row, column), why in _reasons.items():
+        _table.does_not_apply(row, column, why)
+    Path(PLACE).write_text(_table.markdown(), encoding="utf-8")
+    session.config.stash[_problem] = _table.absent()
+    if _table.absent() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if empty := config.stash.get(_problem, []):
+        terminalreporter.section(f"{len(empty)} empty cells in {PLACE}", sep="-", red=True)
+        for line in empty:
+            terminalreporter.write_line(line)

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from tests.contract.promises import NO_SERVER
 
 from tallystick.backends.base import Backend
 from tallystick.backends.memory import MemoryBackend
 from tallystick.backends.sqlite import SqliteBackend
-from tallystick.testing import BackendContract
+from tallystick.errors import Misconfigured
+from tallystick.testing import BackendContract, counters, make_batch
+
+UNTYPED = "a value may be of any type in every record"
+NOBODY = "there is nothing that a person could mend"
 
 
 class TestMemory(BackendContract):
+    does_not_apply: ClassVar[dict[str, str]] = {
+        **NO_SERVER,
+        "a conflict of types rejects the conflicting records alone": UNTYPED,
+        "what a person must mend keeps everything and says the remedy": NOBODY,
+        "a schema that was changed or lost is noticed and mended": "there is no schema",
+    }
+
     def make_backend(self, tmp_path: Path) -> Backend:
         return MemoryBackend()
 
@@ -19,8 +36,40 @@ class TestMemory(BackendContract):
 
 
 class TestSqlite(BackendContract):
+    does_not_apply: ClassVar[dict[str, str]] = {
+        **NO_SERVER,
+        "a conflict of types rejects the conflicting records alone": UNTYPED,
+    }
+
     def make_backend(self, tmp_path: Path) -> Backend:
         return SqliteBackend(tmp_path / "records.db")
 
     def reopen(self, backend: Backend) -> Backend:
         return SqliteBackend(backend.path)  # type: ignore[attr-defined]
+
+    def test_a_schema_that_was_changed_or_lost_is_noticed_and_mended(self, tmp_path: Path) -> None:
+        backend = SqliteBackend(tmp_path / "records.db")
+        backend.open()
+        backend.write(make_batch(*counters(3)))
+        backend.close()
+        with closing(sqlite3.connect(backend.path)) as connection, connection:
+            connection.execute("DROP INDEX series_name")
+        (line,) = [line for line in backend.check() if not line.ok]
+        assert "series_name" in line.what
+        assert "repair it by hand" in line.remedy
+        backend.path.unlink()
+        assert [line.ok for line in backend.check()] == [False]
+        assert backend.setup() == [f"created the tables of schema 1 in {backend.path}"]
+        assert [line for line in backend.check() if not line.ok] == []
+
+    def test_what_a_person_must_mend_keeps_everything_and_says_the_remedy(self, tmp_path: Path) -> None:
+        backend = SqliteBackend(tmp_path / "records.db")
+        backend.open()
+        with closing(sqlite3.connect(backend.path)) as connection, connection:
+            connection.execute("UPDATE meta SET value = 7 WHERE key = 'schema'")
+        backend.close()
+        with pytest.raises(Misconfigured, match="upgrade tallystick"):
+            backend.write(make_batch(*counters(3)))
+        with closing(sqlite3.connect(backend.path)) as connection, connection:
+            connection.execute("UPDATE meta SET value = 1 WHERE key = 'schema'")
+        assert not backend.write(make_batch(*counters(3))).rejected

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+from typing import Final
+
+import pytest
 
 from tallystick.backends.base import Backend, Managed
 from tallystick.queries import Query, Series
 from tallystick.records import COUNTER, Record
 from tallystick.testing.base import Contract
 from tallystick.testing.builders import at, counters, make_batch
+
+UNMANAGED: Final = "this store has nothing to set up, check or prune: it lacks the optional powers of Managed"
 
 
 class Lifecycle(Contract):
@@ -46,9 +51,8 @@ class Lifecycle(Contract):
         other.close()
         assert other.address == backend.address
 
+    @pytest.mark.usefixtures("answering")
     def test_another_thread_may_ask_while_one_writes(self, backend: Backend) -> None:
-        if not self.answers_queries:
-            return
         batch = make_batch(*counters(200))
         answers: list[list[Series]] = []
         failures: list[BaseException] = []
@@ -75,14 +79,14 @@ class Lifecycle(Contract):
 
     def test_setup_and_check_find_all_well(self, backend: Backend) -> None:
         if not isinstance(backend, Managed):
-            return
+            pytest.skip(UNMANAGED)
         backend.setup()
         assert backend.setup() == [], "a second setup has nothing to do"
         assert [line for line in backend.check() if not line.ok] == []
 
     def test_indices_say_what_is_held(self, backend: Backend) -> None:
         if not isinstance(backend, Managed):
-            return
+            pytest.skip(UNMANAGED)
         self.write(backend, make_batch(*counters(10)))
         self.settle(backend)
         held = backend.indices()
@@ -91,7 +95,7 @@ class Lifecycle(Contract):
 
     def test_prune_forgets_the_old_alone(self, backend: Backend) -> None:
         if not isinstance(backend, Managed):
-            return
+            pytest.skip(UNMANAGED)
         day = 86_400
         old = make_batch(*(Record(at(i - 40 * day), COUNTER, "hits", i) for i in range(8)))
         new = make_batch(*counters(5))
