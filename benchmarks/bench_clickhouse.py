@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from bench_sqlite import BATCH, RECORDS, spool
 from harness import Figure, Options, compare, main, take_turns
 
+from tallystick.backends._rows import COLUMNS
 from tallystick.backends.clickhouse import ClickhouseBackend
-from tallystick.backends.parquet_rows import COLUMNS
 from tallystick.codec import Reader
 from tallystick.records import Header
 

@@ -19,9 +19,9 @@ import duckdb
 from bench_sqlite import BATCH, DAY_NS, METRICS, RECORDS, ROWS, SERIES_OF_EACH, START_NS, spool
 from harness import Figure, Options, compare, main, take_turns, temporary_folder
 
+from tallystick.backends._rows import Part, day_of
 from tallystick.backends.parquet import ParquetBackend
 from tallystick.backends.parquet_folder import aside, path_of, publish
-from tallystick.backends.parquet_rows import Part, day_of
 from tallystick.codec import Reader
 from tallystick.queries import Query
 from tallystick.records import Header

@@ -19,10 +19,10 @@ from typing import Any, ClassVar, Final, Self
 
 from tallystick.backends import clickhouse_query as queries
 from tallystick.backends import clickhouse_schema as schemas
+from tallystick.backends._rows import COLUMNS, Native, Shape, from_rows, parts_of
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.clickhouse_connection import connect, driver, translated
-from tallystick.backends.parquet_rows import COLUMNS, from_rows, parts_of
 from tallystick.errors import Misconfigured, QueryError, SettingsError
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
@@ -40,20 +40,28 @@ _SYNC: Final = {"mutations_sync": 1}
 class ClickhouseBackend:
     """`clickhouse://user:password@host:8123/database`, with TLS `clickhouse+https://…:8443/database`.
 
-    `client` is a ready client of clickhouse-connect. Options of the URL: `timeout_seconds` (each call),
-    `connect_timeout_seconds`, `ca_file`, `cert_file`, `key_file`, `insecure_tls`, `setup`, `password_env`,
-    `password_file`, `allow_plain_credentials`.
+    `client` is a ready client of clickhouse-connect; `shape` says what stands in the columns of a record. Options of
+    the URL: `timeout_seconds` (each call), `connect_timeout_seconds`, `ca_file`, `cert_file`, `key_file`,
+    `insecure_tls`, `setup`, `password_env`, `password_file`, `allow_plain_credentials`.
     """
 
     inline: ClassVar[bool] = False
 
-    def __init__(self, url: ServerUrl | None = None, *, client: Any = None, database: str = "tallystick") -> None:
+    def __init__(
+        self,
+        url: ServerUrl | None = None,
+        *,
+        client: Any = None,
+        database: str = "tallystick",
+        shape: Shape | None = None,
+    ) -> None:
         if (url is None) == (client is None):
             raise SettingsError("backend: ClickhouseBackend takes either a url or a client")
         if url is not None and len(url.hosts) > 1:
             raise SettingsError("backend: clickhouse takes one host; put a load balancer before several")
         self._url = url
         self._given = client
+        self._shape = shape or Native()
         self._database = (url.name if url is not None else "") or database
         self._setup = url is None or url.options.get("setup", True)
         self._client: Any = None
@@ -104,7 +112,7 @@ class ClickhouseBackend:
         if not batch.records:
             return ACCEPTED
         self.open()
-        parts, rejected = parts_of(batch, time.time_ns())
+        parts, rejected = parts_of(batch, time.time_ns(), self._shape)
         with self._translated():
             for own, table in ((False, "points"), (True, "documents")):
                 lines = [line for part, lines in parts.items() if part.own is own for line in lines.items()]
@@ -139,7 +147,7 @@ class ClickhouseBackend:
         headers: dict[tuple[Any, ...], Any] = {}
         with self._reader() as client, client.query_row_block_stream(sql, settings=_READ) as blocks:
             for block in blocks:
-                yield from from_rows(block, headers)
+                yield from from_rows(block, headers, self._shape)
 
     @contextmanager
     def _reader(self) -> Iterator[Any]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tallystick.backends._rows import COLUMNS
 from tallystick.backends.base import Foreign
 from tallystick.backends.clickhouse_schema import quoted, text
-from tallystick.backends.parquet_rows import COLUMNS
 from tallystick.queries import Query, Series, finish, is_pattern
 
 _VALUES: Final = {

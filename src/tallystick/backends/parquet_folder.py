@@ -3,6 +3,7 @@
     _tallystick.json
     day=2026-11-21/points-<segment>-<first>-<last>.parquet
     day=2026-11-21/documents-<segment>-<first>-<last>.parquet
+    day=2026-11-21/points-@<tier>-<number>.parquet               of many deliveries; see `parquet_merging`
 
 Other readers pass over names that begin with a dot or an underscore.
 
@@ -10,8 +11,8 @@ Why nothing is lost and nothing doubled
 - Which file a record belongs to follows from the record alone: its segment, its day, and whether it has an id of the
   caller's own (`documents`). So a record is stored if and only if its place is in the column `place` of a file
   of that day, kind and segment. There is no other ledger that could disagree with the rows.
-- All places in a file are from `first` to `last`, so the names tell which few
-  files must be asked, and mostly none. A record that is already there is left out of what is written.
+- All places in a delivery's file are from `first` to `last`, so the names tell which few files must be asked, and
+  mostly none. A record that is already there is left out of what is written.
 - Asking and writing are one turn under the folder's lock, so two writers never both find a record missing.
 - A file is written aside, synced and renamed: it is there whole or not at all. A batch of several days is several
   files; after a crash between two of them, the batch comes again and finds the first days stored.
@@ -31,8 +32,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from tallystick.backends._rows import Part
 from tallystick.backends.base import Line
-from tallystick.backends.parquet_rows import Part
 from tallystick.errors import Misconfigured, Unavailable
 from tallystick.spool import disk
 
@@ -47,14 +48,15 @@ _POLL_SECONDS: Final = 0.01
 
 
 class Stored(NamedTuple):
-    """One file. Its records' places are from `first` to `last`."""
+    """One file: of one delivery, with places from `first` to `last`, or (`tier` > 0) merged from several."""
 
     path: Path
     day: str
     own: bool
-    segment: str
-    first: int
-    last: int
+    tier: int
+    segment: str = ""
+    first: int = 0
+    last: int = 0
 
 
 def path_of(root: Path, part: Part, segment: str, first: int, last: int) -> Path:
@@ -79,22 +81,34 @@ def days(root: Path) -> list[str]:
         return []
 
 
+def merged_path(root: Path, part: Part, tier: int, number: int) -> Path:
+    """`number` is one that was never used. No segment has such a name: `@` in one would be quoted."""
+    kind = "documents" if part.own else "points"
+    return root / f"day={part.day}" / f"{kind}-@{tier}-{number}{SUFFIX}"
+
+
 def files(root: Path, day: str) -> list[Stored]:
     """The files of a day that we named; other files are let alone."""
-    found = []
     folder = root / f"day={day}"
     try:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
-    for name in names:
-        kind, _, rest = name.removesuffix(SUFFIX).partition("-")
-        pieces = rest.rsplit("-", 2)
-        if name.endswith(SUFFIX) and kind in ("points", "documents") and len(pieces) == 3:
-            segment, first, last = pieces
-            if first.isdecimal() and last.isdecimal():
-                found.append(Stored(folder / name, day, kind == "documents", segment, int(first), int(last)))
-    return found
+    return [file for name in names if (file := stored(folder / name)) is not None]
+
+
+def stored(path: Path) -> Stored | None:
+    """What the name of a file says; None when it is none of ours."""
+    kind, _, rest = path.name.removesuffix(SUFFIX).partition("-")
+    if not path.name.endswith(SUFFIX) or kind not in ("points", "documents"):
+        return None
+    day, own = path.parent.name[4:], kind == "documents"
+    match rest.rsplit("-", 2):
+        case [tier, number] if tier.startswith("@") and tier[1:].isdecimal() and number.isdecimal():
+            return Stored(path, day, own, int(tier[1:]))
+        case [segment, first, last] if first.isdecimal() and last.isdecimal():
+            return Stored(path, day, own, 0, segment, int(first), int(last))
+    return None
 
 
 def overlapping(root: Path, part: Part, segment: str, first: int, last: int) -> list[Path]:
@@ -105,6 +119,10 @@ def overlapping(root: Path, part: Part, segment: str, first: int, last: int) -> 
         for file in files(root, part.day)
         if file.own == part.own and file.segment == named and file.first <= last and file.last >= first
     ]
+
+
+def merged(root: Path, part: Part) -> list[Path]:
+    return [file.path for file in files(root, part.day) if file.own == part.own and file.tier]
 
 
 def make_day(folder: Path) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tallystick.backends._rows import COLUMNS
 from tallystick.backends.base import Foreign
-from tallystick.backends.parquet_rows import COLUMNS
 from tallystick.queries import Query, Series, finish, is_pattern
 
 _VALUES: Final = {

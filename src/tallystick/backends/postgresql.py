@@ -19,11 +19,12 @@ from typing import Any, ClassVar, Self
 from tallystick.backends import postgresql_care as care
 from tallystick.backends import postgresql_query as queries
 from tallystick.backends import postgresql_schema as schemas
+from tallystick.backends._rows import row_of, to_record
 from tallystick.backends._sql import covered, not_stored
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.postgresql_connection import connect, driver, translated
-from tallystick.backends.postgresql_rows import copy_text, row_of, to_record
+from tallystick.backends.postgresql_rows import copy_text
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Header, Record
