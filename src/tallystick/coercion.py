@@ -81,6 +81,8 @@ def _folder(found: Found) -> Path:
     if not isinstance(found.value, str | Path):
         raise ValueError(found.place)
     text = os.path.expanduser(found.value)  # the pathlib way raises where this leaves the `~`
-    if not text.strip() or text.startswith("~") or "\0" in text:
+    folder = Path(found.folder or Path.cwd(), text)
+    _check_texts(str(folder))  # it is named in texts, too
+    if not text.strip() or text.startswith("~"):
         raise ValueError(text)
-    return Path(found.folder or Path.cwd(), text)
+    return folder

@@ -1,4 +1,4 @@
-"""Secrets that do not show: `Secret` for a value, `mask_url` for a URL that may carry one.
+"""Secrets that do not show: `Secret` for a value, `mask_url` for a URL that may carry one, `hider` for what others say.
 
 Invariants
 - What is shown of a secret does not depend on it, neither its characters nor its length.
@@ -8,6 +8,7 @@ Invariants
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Final
 
 MASK: Final = "***"
@@ -19,6 +20,7 @@ _TELLTALE: Final = rf"(?i).*(?:{_WORDS}).*|p|pw|pass|key|sig|auth"
 _PARAMETER: Final = r"""(?:(?<=[?&;#\s])|^)([^=&;?#\s/@]+)(\s*=\s*)('[^']*'|"[^"]*"|[^&;#\s]+)"""
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _ODD_PORT: Final = r":(?!\d*(?:[,/#]|$))"
+_SHORT: Final = 4
 # Texts, which `re` compiles at their first use: that is mostly never, and would slow `import tallystick`.
 
 
@@ -86,7 +88,44 @@ def _end_of_user(rest: str) -> int:
 
 def _mask_parameters(text: str) -> str:
     def masked(match: re.Match[str]) -> str:
-        plain = re.sub(r"[-_.]|%[0-9A-Fa-f]{2}", "", match[1])
-        return f"{match[1]}{match[2]}{MASK}" if re.fullmatch(_TELLTALE, plain) else match[0]
+        return f"{match[1]}{match[2]}{MASK}" if _tells(match[1]) else match[0]
 
     return re.sub(_PARAMETER, masked, text)
+
+
+def _tells(parameter: str) -> bool:
+    """Whether a parameter of this name has a secret as value."""
+    return re.fullmatch(_TELLTALE, re.sub(r"[-_.]|%[0-9A-Fa-f]{2}", "", parameter)) is not None
+
+
+def hider(url: str | None) -> Callable[[str], str]:
+    """Masks a text that others wrote, such as a driver's error: every URL in it, and wherever they stand the secrets of
+    the URL given here, as they are written in it and as they are meant. Very short ones, and a user part without a
+    password, only as whole words.
+    """
+    from urllib.parse import unquote, unquote_plus  # not needed by who only records
+
+    patterns = set()
+    for secret, words in _secrets_of(url or ""):
+        for spelling in {secret, unquote(secret), unquote_plus(secret)} - {"", MASK}:
+            whole = words or len(spelling) < _SHORT
+            patterns.add(rf"(?<!\w){re.escape(spelling)}(?!\w)" if whole else re.escape(spelling))
+    own = "|".join(sorted(patterns, key=len, reverse=True)) or r"(?!)"
+
+    def hide(text: str) -> str:
+        return re.sub(own, MASK, re.sub(rf"{_SCHEME}\S+", lambda found: mask_url(found.group()), text))
+
+    return hide
+
+
+def _secrets_of(url: str) -> Iterator[tuple[str, bool]]:
+    """What `mask_url` masks, and whether that is a user part without a password, mostly a plain name."""
+    rest = re.sub(rf"^{_SCHEME}", "", url)
+    at = _end_of_user(rest)
+    if at >= 0:
+        user, colon, password = rest[:at].partition(":")
+        yield (password, False) if colon else (user, True)
+        rest = rest[at:]
+    for match in re.finditer(_PARAMETER, rest):
+        if _tells(match[1]):
+            yield match[3].strip("'\""), False

@@ -42,15 +42,18 @@ _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w"
 def seconds_of(span: str | float, what: str = "span") -> float:
     """`"90s"`, `"5m"`, `"24h"`, `"7d"`, `"2w"` or a number of seconds → seconds.
 
-    Raises `QueryError` for anything else, and for spans that are not positive.
+    Raises `QueryError` for anything else, and for spans that are not positive or longer than 285 years.
     """
+    given = span
     if isinstance(span, str):
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", span)
         if not match:
             raise QueryError(f"{what}: {span!r} is no time span; write a number and a unit, such as 90s, 5m, 24h, 7d")
         span = float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
-    if isinstance(span, bool) or not 0 < span < _FOREVER_SECONDS:
-        raise QueryError(f"{what}: {span!r} is no positive time span")
+    if isinstance(span, bool) or not span > 0:
+        raise QueryError(f"{what}: {given!r} is no positive time span")
+    if span >= _FOREVER_SECONDS:
+        raise QueryError(f"{what}: {given!r} is longer than 285 years; give a shorter span, or none for all time")
     return float(span)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.masking import MASK, Secret, mask_url
+from tallystick.masking import MASK, Secret, hider, mask_url
 
 SHOWN = [
     ("postgresql://ada:secret@h:5432/db", "postgresql://ada:***@h:5432/db"),
@@ -74,3 +74,28 @@ def test_secrets_are_compared_by_what_they_hold() -> None:
     assert Secret("a") != "a"
     assert len({Secret("a"), Secret("a")}) == 1
     assert not Secret("")
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "shown"),
+    [
+        ("db://ada:secret@h/x", "wrong password secret for ada", "wrong password *** for ada"),
+        ("db://ada:se%40cret@h/x", "se@cret or se%40cret", "*** or ***"),
+        ("db://h/x?token=secret", "Bearer secret was refused", "Bearer *** was refused"),
+        ("db://secret@h/x", "secret is of no use, secretly", "*** is of no use, secretly"),
+        ("db://ada:x@h/x", "x is no index", "*** is no index"),
+        ("db://ada:@h/x", "no password", "no password"),
+        ("db://h/x", "no password", "no password"),
+        (None, "cannot reach db://ada:secret@h/x: refused", "cannot reach db://ada:***@h/x: refused"),
+        (None, "GET https://h/x?api_key=secret failed", "GET https://h/x?api_key=*** failed"),
+    ],
+)
+def test_what_others_say_shows_all_but_the_urls_secrets(url: str | None, said: str, shown: str) -> None:
+    assert hider(url)(said) == shown
+
+
+@given(password=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs"]), min_size=4), said=st.text())
+def test_a_password_of_a_url_is_never_in_what_others_say(password: str, said: str) -> None:
+    hide = hider(f"db://ada:{quote(password, safe='')}@h/x")
+    for spelling in (password, quote(password, safe="")):
+        assert spelling not in hide(f"{said}{spelling}{said}").replace(MASK, "\0")

@@ -28,6 +28,7 @@ from tallystick.agent.election import Election
 from tallystick.agent.report import Report
 from tallystick.backends.base import Backend
 from tallystick.errors import SpoolError
+from tallystick.masking import hider
 from tallystick.spool.dead import DeadLetters
 from tallystick.spool.folder import Folder
 from tallystick.spool.source import SpoolSource
@@ -37,6 +38,9 @@ logger = logging.getLogger("tallystick.agent")
 POLL_SECONDS: Final = 0.2
 """How soon new records are noticed when nobody wakes the agent."""
 ELECTION_SECONDS: Final = 1.0
+TURN_SECONDS: Final = 0.02
+GIVE_WAY_SECONDS: Final = 5.0
+"""So long a single pass waits for its turn; an application's thread gives way within a second, or after its batch."""
 HOUSE_SECONDS: Final = 1.0
 SAVE_SECONDS: Final = 0.25
 THREAD_RECORDS: Final = 200
@@ -46,7 +50,9 @@ Until = Literal["stopped", "empty", "passed"]
 
 
 class Agent:
-    """Delivers one pipeline. `chores` are done about once a second (self-metrics, retention)."""
+    """Delivers one pipeline. `chores` are done about once a second (self-metrics, retention). `url` is what the backend
+    was made from, if it was: its secrets are masked in what the backend says.
+    """
 
     def __init__(
         self,
@@ -58,11 +64,12 @@ class Agent:
         fsync_seconds: float | None = 1.0,
         dead_limit_bytes: int = 100_000_000,
         chores: Sequence[Callable[[Report], object]] = (),
+        url: str | None = None,
     ) -> None:
         self.folder = folder.open()
         self.backend = backend
         self.batch_records = min(batch_records, THREAD_RECORDS) if mode == "thread" else batch_records
-        self.report = Report(folder, backend.address, mode)
+        self.report = Report(folder, backend.address, mode, hider(url))
         self._dead = DeadLetters(folder, dead_limit_bytes)
         self._election = Election(folder, as_process=mode == "process")
         self._fsync_seconds = fsync_seconds
@@ -103,31 +110,40 @@ class Agent:
         if self._thread is None or not self._thread.is_alive():
             return True
         self._thread.join(timeout_seconds + 0.1)
-        if self._thread.is_alive() and self._attempt is not None:
-            self._attempt.close()  # it hangs in its backend and will be left there: that is no crash
+        if self._thread.is_alive():
+            self.leave()
         return not self._thread.is_alive()
+
+    def leave(self) -> None:
+        """It hangs in its backend and is left there until the process ends: that is to be no crash of the records that
+        are on their way.
+        """
+        if self._attempt is not None:
+            self._attempt.close()
 
     def run(self, until: Until = "stopped") -> bool:
         """Deliver until stopped, until the spool is empty (`"empty"`), or until it was gone through once (`"passed"`).
 
-        True when it ended as asked; False when somebody else delivers (`"passed"`) or a backend did not take the
-        records.
+        True when it ended as asked; False when somebody else delivers and does not give way (`"passed"`) or a backend
+        did not take the records.
         """
         done = False
+        once = until == "passed"
+        deadline = time.monotonic() + GIVE_WAY_SECONDS if once else float("inf")
         while not done and not self._over():
             try:
                 if self._election.won():
                     done = self._deliver(until)
-                elif until == "passed" or self._stopping:  # another delivers, also what we leave behind
+                elif time.monotonic() >= deadline or self._stopping:  # another delivers, also what we leave behind
                     break
                 else:
-                    self._wait(ELECTION_SECONDS)
+                    self._wait(TURN_SECONDS if once else ELECTION_SECONDS)
             except Stopped:  # or it gave way while the backend did not take records: then it stands by
-                if until == "passed" or self._over():
+                if once or self._over():
                     break
             except Exception as error:
                 self._complain(error)
-                if until == "passed":
+                if once:
                     break
                 self._wait(ELECTION_SECONDS)
         self._election.resign()

@@ -10,7 +10,6 @@ from typing import Final
 from tallystick.agent.report import Report
 from tallystick.agent.self_metrics import SelfMetrics
 from tallystick.backends.base import Backend, Managed
-from tallystick.errors import TallystickError
 from tallystick.settings import Settings
 from tallystick.spool.folder import Folder
 
@@ -32,7 +31,9 @@ def chores_of(settings: Settings, folder: Folder, backend: Backend) -> list[Chor
 
 
 class Retention:
-    """Once an hour, and soon after the start, the backend forgets what is older than `days`."""
+    """Once an hour, and soon after the start, the backend forgets what is older than `days`, whoever recorded it:
+    how long records are kept is a matter of the database, not of one application among those that share a pipeline.
+    """
 
     def __init__(self, backend: Backend, days: int) -> None:
         self._backend = backend
@@ -45,10 +46,9 @@ class Retention:
         self._next = time.monotonic() + PRUNE_SECONDS
         try:
             gone = self._backend.prune(time.time() - self._days * 86_400)
-        except TallystickError as error:  # delivery goes on; the next hour tries again
-            logger.warning(
-                "%s does not forget records older than %d days: %s", self._backend.address, self._days, error
-            )
+        except Exception as error:  # whatever a driver raises: delivery goes on, and the next hour tries again
+            why = report.hide(f"{type(error).__name__}: {error}")
+            logger.warning("%s does not forget records older than %d days: %s", self._backend.address, self._days, why)
         else:
             if gone:
                 logger.info("%s forgot %d records older than %d days", self._backend.address, gone, self._days)

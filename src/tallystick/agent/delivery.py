@@ -5,6 +5,8 @@ Invariants
   Until then nothing of the batch is given up, but for `Stopped`, after which the spool still has all of it.
 - `Unavailable` (and Python's own `ConnectionError` and `TimeoutError`) keeps everything and waits, for ever.
 - An error that names no record is never held against a neighbour: the batch is halved until the poison stands alone.
+- An answer that is none (a `write` without `return`) is no verdict: all are kept, until a person mends the backend.
+- What a backend says is masked before anybody sees it: an error's text may hold a password.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tallystick.agent.attempt import Attempt
 from tallystick.agent.report import Report
 from tallystick.agent.retry import Backoff
-from tallystick.backends.base import Backend
-from tallystick.errors import TallystickError, TooLarge, Unavailable
+from tallystick.backends.base import Backend, WriteResult
+from tallystick.errors import Misconfigured, TallystickError, TooLarge, Unavailable
 from tallystick.records import Batch
 
 logger = logging.getLogger("tallystick.agent")
@@ -49,7 +51,7 @@ class Deliverer:
             part = waiting.pop()
             if part.records:
                 for offset, why in self._write(part, waiting).items():
-                    rejected[places[offset]] = why
+                    rejected[places[offset]] = self._report.hide(str(why))
         for part in condemned:  # the very last, for should the agent die before, it would forget what they did
             rejected[places[part.records[0].offset]] = self._attempt.quarantine(part)
         return rejected
@@ -65,7 +67,7 @@ class Deliverer:
         began = time.perf_counter()
         try:
             self._attempt.begin(part)
-            result = self._backend.write(part)
+            result = verdict(self._backend, part, self._backend.write(part))
         except TooLarge as error:
             if len(part) == 1:
                 return {part.records[0].offset: f"too large for the backend even alone: {error}"}
@@ -111,12 +113,31 @@ class Deliverer:
             "%s does not take records (%s: %s); all are kept, next try in %.1f s",
             self._backend.address,
             type(error).__name__,
-            error,
+            self._report.hide(str(error)),
             wait,
         )
         if not self._pause(wait):
-            raise Stopped(f"stopped while {self._backend.address} did not take records: {error}")
+            raise Stopped(f"stopped while {self._backend.address} did not take records")
 
     def close(self) -> None:
         self._backend.close()
         self._open = False
+
+
+def verdict(backend: Backend, batch: Batch, answer: object) -> WriteResult:
+    """What `write` returned, when it is a verdict on this batch. Raises `Misconfigured`, which keeps all: nobody knows
+    what was stored.
+    """
+    name = f"{type(backend).__module__}.{type(backend).__qualname__}"
+    if not isinstance(answer, WriteResult):
+        what = "None" if answer is None else f"something of type {type(answer).__name__}"
+        raise Misconfigured(
+            f"{name}.write returned {what}; correct it to return a WriteResult (ACCEPTED when it took all records)"
+        )
+    named = [answer.rejected, answer.kept]
+    if not all(isinstance(one, Mapping) and all(index in range(len(batch)) for index in one) for one in named):
+        raise Misconfigured(
+            f"{name}.write returned a WriteResult whose rejected or kept is no mapping of an index, here from 0 to"
+            f" {len(batch) - 1}, to a reason; correct it to name records of the batch"
+        )
+    return answer

@@ -9,11 +9,13 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
 from tallystick.errors import Misconfigured, MissingExtra, SettingsError
+from tallystick.masking import hider
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
 
@@ -37,10 +39,20 @@ class Heartbeat(msgspec.Struct):
 
 
 class Report:
-    """Collects what happens and writes it down at most once a second."""
+    """Collects what happens and writes it down at most once a second.
 
-    def __init__(self, folder: Folder, target: str, mode: Literal["thread", "process"]) -> None:
+    `hide` masks secrets in what a backend says; whoever passes such a text on, in a log or a dead letter, asks it.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        target: str,
+        mode: Literal["thread", "process"],
+        hide: Callable[[str], str] | None = None,
+    ) -> None:
         self._folder = folder
+        self.hide = hide or hider(None)
         self._written = 0.0
         names = ("delivered_records", "rejected_records", "written_batches", "failed_writes", "write_seconds")
         totals = {f"tallystick_agent_{name}_total": 0.0 for name in names}
@@ -63,7 +75,7 @@ class Report:
     def failed(self, error: Exception) -> None:
         self._add("failed_writes", 1)
         self.heartbeat.last_failed = time.time()
-        self.heartbeat.last_error = f"{type(error).__name__}: {error}"
+        self.heartbeat.last_error = self.hide(f"{type(error).__name__}: {error}")
         self.heartbeat.action_needed = isinstance(error, (Misconfigured, MissingExtra, SettingsError))
         self.write(at_once=True)
 

@@ -17,7 +17,7 @@ import msgspec
 
 from tallystick.agent.agent import Until
 from tallystick.cli.deliveries import Deliveries
-from tallystick.cli.options import Where, json_option, where_options
+from tallystick.cli.options import SECONDS, Where, json_option, where_options
 from tallystick.errors import TallystickError
 
 logger = logging.getLogger("tallystick.agent")
@@ -31,7 +31,7 @@ TURN_SECONDS: Final = 0.2
 @click.option("--once", is_flag=True, help="Go through what is there once, then end.")
 @click.option("--drain", is_flag=True, help="End when everything was delivered; wait for databases that are down.")
 @click.option(
-    "--stop-timeout", default=30.0, show_default=True, metavar="SECONDS", help="For the batch in hand, at the end."
+    "--stop-timeout", type=SECONDS, default=30.0, show_default=True, help="For the batch in hand, at the end."
 )
 @click.option(
     "--nice",

@@ -5,6 +5,7 @@ Invariants
   neither backends nor rich. The sentences in the list of commands therefore stand here, in one table.
 - Exit codes: 0 all is well, 1 something failed or was found, 2 the command line or the settings are wrong.
 - What goes wrong on purpose (`TallystickError`, `OSError`) is one line on standard error, never a traceback.
+- Arguments are UTF-8, as all texts of a record are: other bytes are refused before any command sees them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final
 import click
 
 from tallystick.errors import QueryError, RecordError, SettingsError, TallystickError
+from tallystick.masking import hider
 from tallystick.version import __version__
 
 COMMANDS: Final = {
@@ -86,6 +88,12 @@ class Commands(click.Group):
             with formatter.section(section):
                 formatter.write_dl([(name, sentence) for name, (_, sentence) in commands.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for argument in args:
+            if argument.encode("utf-8", "replace").decode() != argument:
+                raise AskedWrong(f"the argument {argument!r} is not UTF-8; give all arguments in UTF-8")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -101,7 +109,7 @@ class Commands(click.Group):
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return hider(None)(" ".join(str(error).split())) or type(error).__name__
 
 
 @click.group(

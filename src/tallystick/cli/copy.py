@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from tallystick import plugins
+from tallystick.agent.delivery import verdict
 from tallystick.backends.base import Backend
 from tallystick.cli.app import Failure
 from tallystick.cli.options import Filters, filter_options, json_option
@@ -88,7 +89,7 @@ def _batch(records: list[Record]) -> Batch:
 def write(backend: Backend, batch: Batch) -> dict[str, str]:
     """Reasons of the rejected records by id. An error that names no record halves the batch, as the agent does."""
     try:
-        result = backend.write(batch)
+        result = verdict(backend, batch, backend.write(batch))
     except (Unavailable, ConnectionError, TimeoutError) as error:
         raise Unavailable(f"{backend.address}: {error}") from error
     except Exception as error:

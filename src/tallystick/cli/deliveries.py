@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from tallystick.agent.agent import Agent, Until
+from tallystick.agent.agent import GIVE_WAY_SECONDS, Agent, Until
 from tallystick.agent.chores import chores_of
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat, read
@@ -26,7 +26,6 @@ from tallystick.cli.text import number
 from tallystick.errors import TallystickError
 from tallystick.plugins import backend_from_url
 from tallystick.settings import Settings, load_settings
-from tallystick.spool import disk
 from tallystick.spool.account import account
 from tallystick.spool.folder import pipelines
 
@@ -34,9 +33,6 @@ logger = logging.getLogger("tallystick.agent")
 
 LOOK_SECONDS: Final = 2.0
 """How often somebody who waits for an empty spool looks whether another agent has emptied it."""
-
-GIVE_WAY_SECONDS: Final = 5.0
-"""So long a single pass waits for an application's thread to give way; it does within a second, or after its batch."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -66,9 +62,9 @@ class Delivered:
             fsync_seconds=terms.fsync_seconds,
             dead_limit_bytes=terms.dead_limit_bytes,
             chores=chores_of(_for(target, settings), target.folder, backend),
+            url=target.url,
         )
         self._until = until
-        self._finishing = False
         self._emptied = False
         self._said = ""
         self._next_look = time.monotonic() + LOOK_SECONDS
@@ -76,25 +72,7 @@ class Delivered:
         self._thread.start()
 
     def _run(self) -> None:
-        if self._until != "passed":
-            self.done = self.agent.run(self._until) or self._emptied
-            return
-        deadline = time.monotonic() + GIVE_WAY_SECONDS
-        while True:
-            self._wait_for_a_turn(deadline)
-            self.done = self.agent.run("passed")
-            elected = not somebody_delivers(self.target.folder)
-            if self.done or elected or self._finishing or time.monotonic() >= deadline:
-                return
-            time.sleep(0.1)
-
-    def _wait_for_a_turn(self, deadline: float) -> None:
-        """Announce a process that delivers, so that an application's thread gives way to it."""
-        folder = self.target.folder
-        announced = disk.LockFile(folder.process_lock)
-        while announced.acquire() and somebody_delivers(folder) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        announced.release()
+        self.done = self.agent.run(self._until) or self._emptied
 
     @property
     def running(self) -> bool:
@@ -137,12 +115,13 @@ class Delivered:
             logger.info("%s", text)
 
     def finish(self) -> None:
-        self._finishing = True
         self.agent.finish(0)
 
     def ended(self, deadline: float) -> bool:
-        """Wait for it until then (`time.monotonic`). False when it hangs in its backend."""
+        """Wait for it until then (`time.monotonic`). False when it hangs in its backend, and is left there."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive():
+            self.agent.leave()
         return not self._thread.is_alive()
 
 

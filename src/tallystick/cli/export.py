@@ -19,6 +19,7 @@ from typing import IO, Any, Final, Literal
 import click
 import msgspec
 
+from tallystick.cli.app import Failure
 from tallystick.cli.options import Filters, Where, filter_options, where_options
 from tallystick.cli.output import note
 from tallystick.cli.tail import document, readable
@@ -154,6 +155,11 @@ def _quoted(text: str) -> str:
 def _aside(output: Path) -> Iterator[Path]:
     """A place beside the output, which becomes the output when all went well, else is removed."""
     aside = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        aside.touch()
+    except OSError as error:
+        remedy = "its folder must be there, and be one that this user may write to"
+        raise Failure(f"--output: cannot write {output}: {error.strerror}; {remedy}") from error
     try:
         yield aside
         aside.replace(output)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 from click.shell_completion import CompletionItem
 
+from tallystick.errors import TallystickError
 from tallystick.queries import Query
 from tallystick.settings import Settings, load_settings
-from tallystick.spool.folder import pipelines
+from tallystick.spool.folder import Folder, pipelines
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,8 +34,10 @@ class Where(msgspec.Struct, frozen=True):
 
 
 def _pipeline_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    home = load_settings(home=ctx.params.get("home")).home
-    return [CompletionItem(folder.name) for folder in pipelines(home) if folder.name.startswith(incomplete)]
+    found: list[Folder] = []
+    with contextlib.suppress(TallystickError):  # whoever runs the command is told
+        found = pipelines(load_settings(home=ctx.params.get("home")).home)
+    return [CompletionItem(folder.name) for folder in found if folder.name.startswith(incomplete)]
 
 
 def where_options(command: F) -> F:
@@ -48,6 +53,19 @@ def where_options(command: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
+class Seconds(click.FloatRange):
+    """A span of seconds to wait. NaN, which is in no order, is none."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
+SECONDS: Final = Seconds(min=0)
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 

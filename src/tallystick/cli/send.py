@@ -6,7 +6,7 @@ import click
 
 from tallystick.agent.election import somebody_delivers
 from tallystick.cli.app import Failure
-from tallystick.cli.options import Where, json_option, tag_pairs, where_options
+from tallystick.cli.options import SECONDS, Where, json_option, tag_pairs, where_options
 from tallystick.cli.output import json_document
 from tallystick.cli.targets import Target, chosen_pipeline, target_of
 from tallystick.errors import SettingsError
@@ -23,7 +23,7 @@ KINDS = ("increment", "decrement", "gauge", "timing", "event")
 @click.argument("value", required=False)
 @click.option("--tag", "tags", multiple=True, metavar="TAG=VALUE", help="A tag; again for more.")
 @click.option("--unit", help="The value's unit. A timing without one is in seconds.")
-@click.option("--wait", default=2.0, show_default=True, metavar="SECONDS", help="How long to wait for the delivery.")
+@click.option("--wait", type=SECONDS, default=2.0, show_default=True, help="How long to wait for the delivery.")
 @json_option
 @where_options
 def send(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
 from tallystick.cli import repair as mending
+from tallystick.cli.app import Failure
 from tallystick.cli.options import Where, json_option, where_options, yes_option
 from tallystick.cli.output import json_document, json_line, note, show, table
 from tallystick.cli.segments import Seen, chosen, look, pieces
@@ -21,6 +22,8 @@ from tallystick.errors import SpoolTooNew, TallystickError
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
+
+SHOWN: Final = 10
 
 
 @click.group()
@@ -128,7 +131,13 @@ def spool_dump(where: Where, segments: tuple[str, ...], everything: bool, as_jso
 
     The start of a SEGMENT's id will do; without one, all.
     """
-    for target in targets(where):
+    found = targets(where)
+    there = [identity for target in found for identity in target.folder.segment_ids()]
+    for wanted in segments:
+        if not any(identity.startswith(wanted) for identity in there):
+            known = f"there are {', '.join(there[:SHOWN])}{', …' * (len(there) > SHOWN)}" if there else "there are none"
+            raise Failure(f"no segment has an id that begins with {clean(wanted)}; {known}")
+    for target in found:
         at = {} if everything else Positions(target.folder).at
         for identity in chosen(target.folder, segments):
             try:

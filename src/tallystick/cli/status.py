@@ -68,7 +68,7 @@ def _show(one: Health, findings: list[str]) -> None:
     for reason, names in books.dropped.items():
         fact("dropped", f"{reason}: {_top(names)}")
     for reason, names in books.refused.items():
-        fact("refused", f"{reason}: {_top(names)}")
+        fact("refused", f"{reason}: {_top(names, 'without a name')}")
     fact("spool", f"{number(books.segments)} segment{'s' * (books.segments != 1)}, {size(books.size_bytes)}")
     if beat is not None and beat.last_delivered:
         fact("last", f"delivered {span(max(0.0, time.time() - beat.last_delivered))} ago")
@@ -80,9 +80,9 @@ def _show(one: Health, findings: list[str]) -> None:
         fact("wrong", finding, bad=True)
 
 
-def _top(names: Counter[str]) -> str:
+def _top(names: Counter[str], nameless: str = "damaged lines") -> str:
     """The total, then the largest names."""
-    shown = ", ".join(f"{name or 'damaged lines'} {number(count)}" for name, count in names.most_common(TOP))
+    shown = ", ".join(f"{name or nameless} {number(count)}" for name, count in names.most_common(TOP))
     more = len(names) - TOP
     return f"{number(sum(names.values()))} ({shown}{f' and {more} more names' if more > 0 else ''})"
 

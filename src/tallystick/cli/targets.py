@@ -123,17 +123,16 @@ def asked_target(where: Where) -> Target:
     """
     own = load_settings(home=where.home)
     chosen = chosen_pipeline(where, own)
+    if where.backend is not None or (own.backend is not None and where.pipeline is None):
+        return target_of(Folder(own.home, chosen), own, where.backend)  # a host that only asks needs no home
     found = pipelines(own.home)
-    names = {one.name for one in found}
-    if where.backend is not None or chosen in names:
-        return target_of(Folder(own.home, chosen), own, where.backend)
-    if where.pipeline is not None:
+    if where.pipeline is not None and chosen not in {one.name for one in found}:
         raise SettingsError(f"pipeline: there is no {where.pipeline!r} in {own.home}{_choice(found)}")
-    if len(found) > 1 and own.backend is None:
+    if chosen in {one.name for one in found} or not found:
+        return target_of(Folder(own.home, chosen), own)
+    if len(found) > 1:
         raise SettingsError(f"there are several pipelines in {own.home}; name one with --pipeline{_choice(found)}")
-    if found and own.backend is None:
-        return target_of(found[0], own)
-    return target_of(Folder(own.home, chosen), own)
+    return target_of(found[0], own)
 
 
 def _choice(found: list[Folder]) -> str:

@@ -128,11 +128,14 @@ def check_value(kind: str, value: object) -> Value:
 
 
 def opposite(value: Any) -> Any:
-    """A number's opposite; what is no number is given back, and refused later."""
-    if isinstance(value, numbers.Integral):
-        return -int(value)  # an unsigned one of NumPy would wrap around
-    negative: Any = -value if isinstance(value, numbers.Number) else value  # type: ignore[operator]
-    return negative
+    """A number's opposite; what is no number is given back, and refused later; None for what fails when it is asked."""
+    try:
+        if isinstance(value, numbers.Integral):
+            return -int(value)  # an unsigned one of NumPy would wrap around
+        negative: Any = -value if isinstance(value, numbers.Number) else value  # type: ignore[operator]
+        return negative
+    except Exception:
+        return None
 
 
 def _number(value: Any, field: str) -> int | float:
@@ -198,11 +201,14 @@ class _Document:
 
 def kept(tags: object) -> Any:
     """Tags as they are now, for looking at them again: neither the caller nor the first look changes them. What has
-    no end is cut where it is too long anyway.
+    no end is cut where it is too long anyway; what fails when it is looked at is refused when it is recorded.
     """
-    if isinstance(tags, Mapping):
-        return dict(tags)
-    return list(islice(tags, TAG_COUNT + 1)) if isinstance(tags, Iterable) and not isinstance(tags, str) else tags
+    try:
+        if isinstance(tags, Mapping):
+            return dict(tags)
+        return list(islice(tags, TAG_COUNT + 1)) if isinstance(tags, Iterable) and not isinstance(tags, str) else tags
+    except Exception:
+        return tags
 
 
 def check_tags(tags: object) -> dict[str, str] | list[str]:

@@ -1,6 +1,9 @@
 """Recording into a backend that is local (`log`, `memory`): at once, without a spool.
 
 It stands where the spool stands, with the same `write` and `append`, so that the recorder need not know.
+
+A backend's `sys.exit` ends no recording call. A `KeyboardInterrupt`, and the `SystemExit` of a signal handler that came
+while the backend wrote, are the application's own and go through.
 """
 
 from __future__ import annotations
@@ -9,11 +12,15 @@ import logging
 import os
 import threading
 import time
+import traceback
 import weakref
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tallystick.codec import FORMAT, Reader
+from tallystick.masking import hider
+from tallystick.recorder.refusals import said_by
 from tallystick.records import Header, Tags
 from tallystick.spool.folder import new_segment_id
 from tallystick.spool.segment import Lines
@@ -36,11 +43,14 @@ class Counts:
 
 class Inline:
     """Writes each line's record to the backend, one at a time. Never raises: a record the backend refuses is
-    counted.
+    counted. `hide` masks secrets in what the backend says.
     """
 
-    def __init__(self, backend: Backend, app: str, host: str, tags: Tags) -> None:
+    def __init__(
+        self, backend: Backend, app: str, host: str, tags: Tags, hide: Callable[[str], str] | None = None
+    ) -> None:
         self.backend = backend
+        self._hide = hide or hider(None)
         self._about = (app, host, dict(tags))
         self._open = False
         self._instead: Lines | None = None
@@ -73,24 +83,46 @@ class Inline:
                 if not self._open:
                     self.backend.open()
                     self._open = True
-                result = self.backend.write(batch)
-            except Exception as error:
-                self._lost(name, f"{type(error).__name__}: {error}")
-                return False
-            for reason in (*result.rejected.values(), *result.kept.values()):
+                reasons = self._reasons(self.backend.write(batch))
+            except (Exception, SystemExit) as error:
+                if isinstance(error, SystemExit) and _of_a_signal(error):
+                    raise
+                reasons = [said_by(error)]
+            for reason in reasons:
                 self._lost(name, reason)
                 return False
         return True
 
-    def _lost(self, name: str, reason: str) -> None:
+    def _reasons(self, answer: object) -> list[object]:
+        """Why the only record of the batch was not taken; empty when it was."""
+        rejected, kept = getattr(answer, "rejected", None), getattr(answer, "kept", None)
+        if not (isinstance(rejected, Mapping) and isinstance(kept, Mapping)):
+            what = "None" if answer is None else f"something of type {type(answer).__name__}"
+            name = f"{type(self.backend).__module__}.{type(self.backend).__qualname__}"
+            raise TypeError(f"{name}.write returned {what}; correct it to return a WriteResult")
+        return [*rejected.values(), *kept.values()]
+
+    def _lost(self, name: str, reason: object) -> None:
         self.tally.add("dropped", "backend", name)
-        logger.warning("%s did not take a record of %s: %s", self.backend.address, name, reason)
+        logger.warning("%s did not take a record of %s: %s", self.backend.address, name, self._hide(str(reason)))
 
     def close(self) -> None:
         with self._lock:
             if self._open:
                 self.backend.close()
                 self._open = False
+
+
+def _of_a_signal(error: SystemExit) -> bool:
+    """Whether a signal handler raised it; True as well when that cannot be told, for the application is to end then."""
+    import signal  # not needed by most programs
+
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    own = [handler for handler in handlers if callable(handler) and handler is not signal.default_int_handler]
+    codes = [getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in own]
+    return None in codes or any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 _inlines: weakref.WeakSet[Inline] = weakref.WeakSet()

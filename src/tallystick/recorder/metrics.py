@@ -14,16 +14,17 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack
 
 from tallystick.codec import MAX_INTEGER, encode
+from tallystick.errors import QueryError
 from tallystick.queries import Query, Series
 from tallystick.recorder.draft import kept, opposite
 from tallystick.recorder.exit import closed, opened
 from tallystick.recorder.filters import Filter
 from tallystick.recorder.handles import Counter, Timer
 from tallystick.recorder.recorder import ONE, Recorder, Shared, Tags
-from tallystick.recorder.route import make_route
+from tallystick.recorder.route import checked_seconds, make_route
 from tallystick.recorder.timed import Timed
 from tallystick.records import COUNTER, EVENT, GAUGE, TIMING, Record, Value
 from tallystick.settings import Settings, load_settings
@@ -45,6 +46,9 @@ class CountDetails(TypedDict, total=False):
     unit: str | None
     sample_rate: float | None
     """Below 1, only that share of the calls is recorded, and sums count them for the rest."""
+
+
+_DETAILS: Final = tuple(CountDetails.__annotations__)
 
 
 class Metrics:
@@ -126,7 +130,10 @@ class Metrics:
         metadata: Mapping[str, Any] | None = None,
         unit: str | None = None,
         sample_rate: float | None = None,
+        **unknown: object,
     ) -> None:
+        if unknown:
+            raise TypeError(f"increment() got {', '.join(unknown)}; it takes {', '.join(['tags', *_DETAILS])}")
         self._record(COUNTER, name, value, tags, timestamp, metadata, unit, sample_rate)
 
     def decrement(self, name: str, value: float = 1, *, tags: Tags = None, **details: Unpack[CountDetails]) -> None:
@@ -235,11 +242,13 @@ class Metrics:
 
     def query(self, query: Query) -> list[Series]:
         """Ask the backend. What was recorded a moment ago may still be on its way: `flush` first to be sure."""
+        if not isinstance(query, Query):
+            raise QueryError(f"query: {query!r:.80} is no Query; write tallystick.Query(name)")
         return self._route.query(query)
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:
         """Wait until all that this process recorded is settled (delivered, or a dead letter); True when it is."""
-        return self._route.flush(timeout_seconds)
+        return self._route.flush(checked_seconds(timeout_seconds))
 
     def close(self, timeout_seconds: float | None = None) -> None:
         """Deliver what can be delivered in this time (default: the setting `exit_timeout_seconds`) and stop.
@@ -248,7 +257,7 @@ class Metrics:
         dropped.
         """
         given = self._recorder.shared.settings.exit_timeout_seconds if timeout_seconds is None else timeout_seconds
-        self._route.close(given)
+        self._route.close(checked_seconds(given))
         closed(self)
 
     def begin_close(self, timeout_seconds: float) -> None:

@@ -11,6 +11,7 @@ Invariants
 
 from __future__ import annotations
 
+import contextlib
 import random
 import weakref
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ from tallystick.recorder import draft as drafts
 from tallystick.recorder.draft import Draft
 from tallystick.recorder.filters import Filter, Scrub
 from tallystick.recorder.inline import Inline
-from tallystick.recorder.refusals import Refusals, printable, said_by
+from tallystick.recorder.refusals import Refusals, printable, refusing, said_by
 from tallystick.records import COUNTER, GAUGE, TIMING, Record
 from tallystick.settings import Settings
 from tallystick.spool.spool import Spool
@@ -71,8 +72,9 @@ class Shared:
             for recorder in list(self.recorders):
                 for one in recorder.ready.values():
                     one.clear()
-        copied = tags if tags is None else dict(tags) if isinstance(tags, Mapping) else list(tags)
-        cache.setdefault(name, {})[encode(copied)] = (copied, *parts)
+        with contextlib.suppress(Exception):  # tags that cannot be copied: the record is stored, and the next as slowly
+            copied = tags if tags is None else dict(tags) if isinstance(tags, Mapping) else list(tags)
+            cache.setdefault(name, {})[encode(copied)] = (copied, *parts)
 
 
 class Recorder:
@@ -92,18 +94,23 @@ class Recorder:
         self._prefix = f"{namespace}." if namespace else ""
 
     def bind(self, tags: Tags, namespace: str) -> Recorder:
-        own = drafts.check_tags(tags)
-        more_words, more_tags = (own, {}) if isinstance(own, list) else ([], own)
-        full = self._prefix + namespace if namespace else self._namespace
+        """Raises `RecordError`."""
+        with refusing():
+            own = drafts.check_tags(tags)
+            more_words, more_tags = (own, {}) if isinstance(own, list) else ([], own)
+            full = self._namespace
+            if namespace not in ("", None):
+                full = self._prefix + drafts.text(namespace, "namespace", drafts.NAME_CHARACTERS)
         return Recorder(self.shared, {**self._tags, **more_tags}, [*self._words, *more_words], full)
 
     def prepare(self, kind: str, name: str, tags: Tags) -> Parts | None:
         """The parts for a handle; None when its calls must take the long way. Raises `RecordError`."""
-        draft = drafts.make(kind, self._full(name), 1, tags)
-        draft.tags = self._merged(draft.tags)
-        draft = self.shared.scrub(draft)
-        self._line(draft)
-        return self._parts(draft) if self.shared.short else None
+        with refusing():
+            draft = drafts.make(kind, self._full(name), 1, tags)
+            draft.tags = self._merged(draft.tags)
+            draft = self.shared.scrub(draft)
+            self._line(draft)
+            return self._parts(draft) if self.shared.short else None
 
     # --- the short way ---
 
@@ -192,13 +199,18 @@ class Recorder:
         if not isinstance(record, Record):
             self._refuse(RecordError("type", "record", "this is no tallystick.Record; make one, or call custom()"), "")
             return
+        try:
+            tags, metadata = list(record.words) or record.tags, record.metadata or None
+        except Exception as error:  # its fields may hold anything: nobody has looked at them yet
+            self._refuse(RecordError("failed", "record", said_by(error)), record.name)
+            return
         self.record(
             record.kind,
             record.name,
             record.value,
-            list(record.words) or record.tags,
+            tags,
             None,
-            record.metadata or None,
+            metadata,
             record.unit,
             None,
             record.own_id,
@@ -206,11 +218,11 @@ class Recorder:
         )
 
     def _refuse(self, error: RecordError, name: object) -> None:
+        if self.shared.settings.strict:
+            raise error
         shown = printable(name)
         self.spool.tally.add("refused", error.reason, shown)
         self.shared.refusals.note(error, shown)
-        if self.shared.settings.strict:
-            raise error
 
     def _full(self, name: object) -> Any:
         return self._prefix + name if isinstance(name, str) and name else name

@@ -4,9 +4,11 @@ reason.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from tallystick.errors import RecordError
@@ -37,7 +39,18 @@ class Refusals:
                 self._lock.release()
         more = self._unlogged.pop(error.reason, 0)
         also = f" ({more} more of this kind since the last such line)" if more else ""
-        logger.warning("refused a record of %s: %s%s", name, error, also)
+        logger.warning("refused a record %s: %s%s", f"of {name}" if name else "without a name", error, also)
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """What an object's own code raises while it is looked at becomes a `RecordError`."""
+    try:
+        yield
+    except RecordError:
+        raise
+    except Exception as error:
+        raise RecordError("failed", "record", said_by(error)) from error
 
 
 def printable(name: object) -> str:
@@ -49,7 +62,7 @@ def printable(name: object) -> str:
     return shown[:64].encode("utf-8", "replace").decode().replace("\0", "?")
 
 
-def said_by(error: Exception) -> str:
+def said_by(error: BaseException) -> str:
     """The error's type and text, whatever it does when it is asked for them."""
     try:
         return f"{type(error).__name__}: {error}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick import plugins
 from tallystick.errors import SettingsError, SpoolTooNew
-from tallystick.masking import mask_url
+from tallystick.masking import hider, mask_url
 from tallystick.queries import Query, Series
 from tallystick.recorder.filters import Scrub
 from tallystick.recorder.inline import Inline
@@ -54,11 +54,19 @@ def make_route(settings: Settings, backend: object) -> Route:
     else:
         target = None if given is None else _checked(given)
     if target is not None and getattr(target, "inline", False):
-        return InlineRoute(target, settings)
+        return InlineRoute(target, settings, given if isinstance(given, str) else None)
     pipeline = settings.pipeline
     if backend is not None and target is not None and settings.source("pipeline") == "default":
         pipeline = pipeline_of(target)
     return SpoolRoute(settings, Folder(settings.home, pipeline), given if isinstance(given, str) else None, target)
+
+
+def checked_seconds(timeout_seconds: object) -> float:
+    """How long a caller wants to wait. Raises `SettingsError` for what is no time."""
+    known = isinstance(timeout_seconds, int | float) and not isinstance(timeout_seconds, bool)
+    if not known or not timeout_seconds >= 0:  # type: ignore[operator]
+        raise SettingsError(f"timeout_seconds: {timeout_seconds!r:.80} must be a number of seconds, 0 or more")
+    return float(timeout_seconds)  # type: ignore[arg-type]
 
 
 def pipeline_of(backend: Backend) -> str:
@@ -95,9 +103,10 @@ def _checked(backend: object) -> Any:
 class InlineRoute:
     """Recording is writing: nothing to wait for, nothing to deliver."""
 
-    def __init__(self, backend: Backend, settings: Settings) -> None:
+    def __init__(self, backend: Backend, settings: Settings, url: str | None) -> None:
         self._backend = backend
-        self.spool = Inline(backend, settings.app, settings.host, Scrub(settings.scrub).tags(settings.tags))
+        tags = Scrub(settings.scrub).tags(settings.tags)
+        self.spool = Inline(backend, settings.app, settings.host, tags, hider(url))
 
     def query(self, query: Query) -> list[Series]:
         return self._backend.query(query)
@@ -179,6 +188,7 @@ class SpoolRoute:
             fsync_seconds=interval,
             dead_limit_bytes=settings.dead_limit_bytes,
             chores=chores_of(settings, self.folder, backend),
+            url=self._url,
         )
         self._agent.start()
 

@@ -45,10 +45,11 @@ class Timed:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._record(self._name or "", perf_counter() - self._started, self._tags, self._use_ms)
+        name = "" if self._name is None else self._name
+        self._record(name, perf_counter() - self._started, self._tags, self._use_ms)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        name = self._name or _name_of(function)
+        name = _name_of(function) if self._name is None else self._name
         record, tags, use_ms = self._record, kept(self._tags), self._use_ms
         timed: Any
 

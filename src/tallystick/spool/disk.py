@@ -32,21 +32,20 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUSY: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN})
 FILE_MODE: Final = 0o660
 FOLDER_MODE: Final = 0o770
+HOME_REMEDY: Final = "set home (TALLYSTICK_HOME) to a folder that this user may write to"
 
 
 def make_folder(path: Path) -> None:
     """Creates the folder and its parents, durably. Raises `SpoolError` with the remedy when it cannot be used."""
     try:
-        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        missing = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
         for folder in reversed(missing):
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
             sync_folder(folder.parent)
         path.mkdir(exist_ok=True)  # raises when it is no folder
         usable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
     except OSError as error:
-        raise SpoolError(
-            f"cannot create the folder {path}: {error.strerror}; set home to a folder this user may write"
-        ) from error
+        raise SpoolError(f"cannot make the folder {path}: {error.strerror}; {HOME_REMEDY}") from error
     if not usable:
         raise SpoolError(f"this user may not write to {path}; change its owner, or set home to another folder")
 

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tallystick.errors import SettingsError
+from tallystick.errors import SettingsError, SpoolError
 from tallystick.spool import disk
 
 RESERVE_BYTES: Final = 1 << 20
@@ -185,8 +185,16 @@ def _entries(path: Path) -> list[os.DirEntry[str]]:
 
 
 def pipelines(home: Path | str) -> list[Folder]:
-    """Every pipeline in the home, by name."""
-    entries = _entries(Path(home).expanduser())
+    """Every pipeline in the home, by name. Raises `SpoolError` for a home that is none and cannot become one."""
+    path = Path(home).expanduser()
+    try:
+        entries = _entries(path)
+    except OSError as error:
+        raise SpoolError(f"cannot read the home {path}: {error.strerror}; {disk.HOME_REMEDY}") from error
+    if not entries and not os.path.exists(path):
+        above = next(folder for folder in path.absolute().parents if os.path.exists(folder))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise SpoolError(f"there is no home {path}, and this user may not make it in {above}; {disk.HOME_REMEDY}")
     return [
         Folder(home, entry.name)
         for entry in sorted(entries, key=lambda e: e.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.agent import agent as agent_module
 from tallystick.agent import report as report_module
 from tallystick.agent.agent import Agent
 from tallystick.agent.attempt import CRASHES, Attempt
@@ -109,7 +110,8 @@ def test_it_delivers_until_the_spool_is_empty(folder: Folder) -> None:
     assert not somebody_delivers(folder)
 
 
-def test_one_pass_leaves_to_another_what_another_delivers(folder: Folder) -> None:
+def test_one_pass_leaves_to_another_what_another_delivers(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_module, "GIVE_WAY_SECONDS", 0.2)
     record(folder, 1)
     other = Election(folder, as_process=True)
     assert other.won()

@@ -17,7 +17,6 @@ def test_what_was_delivered_is_recorded_as_counters(tmp_path: Path) -> None:
     assert pending["tallystick_agent_delivered_records_total"] == 1
     assert pending["tallystick_agent_written_batches_total"] == 1
     assert pending["tallystick_agent_write_seconds_total"] == 1
-    own.close()
 
 
 def test_delivering_only_its_own_metrics_records_no_more(tmp_path: Path) -> None:
@@ -29,4 +28,3 @@ def test_delivering_only_its_own_metrics_records_no_more(tmp_path: Path) -> None
     report.wrote(sum(before.values()), 0.1)
     own.record(report)
     assert account(folder).pending == before
-    own.close()

@@ -58,7 +58,6 @@ def test_dump_gives_the_raw_lines_and_with_json_records_with_ids(home: Path) -> 
     found = lines("spool", "dump", "--json")
     assert [one["value"] for one in found] == [0, 1, 2]
     assert found[0]["id"] == f"{path.stem}-{len(path.read_bytes().splitlines()[0]) + 1}"
-    assert call("spool", "dump", "ffff").stdout == ""
 
 
 def test_check_finds_each_damaged_line_by_its_place(home: Path) -> None:

@@ -94,7 +94,7 @@ def test_the_doctor_finds_nothing_wrong_in_a_healthy_place() -> None:
     assert (found["fail"], found["warn"]) == ("", "")
     for sight in (
         "SQLite 3",
-        "is writable",
+        "is for this user to write",
         "locks and mapped files work",
         "free on the disk",
         "1 accepted",

@@ -264,7 +264,7 @@ def test_files_are_for_the_user_and_the_group_only(folder: Folder, make_spool: M
 
 def test_a_home_that_is_a_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
-    with pytest.raises(SpoolError, match="set home to a folder this user may write"):
+    with pytest.raises(SpoolError, match=r"set home \(TALLYSTICK_HOME\) to a folder"):
         Folder(tmp_path / "home").open()
 
 

@@ -32,10 +32,17 @@ def look(settings: Settings) -> Iterator[Finding]:
     for sentence in unknown_environment():
         yield warn(sentence, "correct or unset it; `tallystick config show` lists the settings")
     home = settings.home
-    yield from folder(home)
-    if home.is_dir() and os.access(home, os.W_OK):
-        yield from powers(home)
-        yield from clock(home)
+    seen = list(folder(home))
+    yield from seen
+    if any(finding.level == "fail" for finding in seen):
+        return
+    if home.is_dir():
+        try:
+            yield from powers(home)
+            yield from clock(home)
+        except OSError as error:
+            if error.errno not in disk.NO_ROOM:  # of a full disk there is more to say below
+                yield fail(f"home {home} takes no file: {error.strerror}", disk.HOME_REMEDY)
     yield from room(_existing(home), settings.spool_limit_bytes)
 
 
@@ -49,20 +56,19 @@ def versions() -> Iterator[Finding]:
 
 def folder(home: Path) -> Iterator[Finding]:
     """Whether this user may work in the home."""
-    if not home.exists():
+    if not os.path.exists(home):
         above = _existing(home)
-        if os.access(above, os.W_OK | os.X_OK):
-            yield ok(f"home {home} is made at the first record")
-        else:
-            yield fail(
-                f"home {home} does not exist, and {above} is not writable", "set TALLYSTICK_HOME to another folder"
-            )
+        try:
+            with tempfile.TemporaryDirectory(dir=above, prefix=".doctor-"):
+                yield ok(f"home {home} is made at the first record")
+        except OSError as error:
+            yield fail(f"home {home} cannot be made in {above}: {error.strerror}", disk.HOME_REMEDY)
     elif not home.is_dir():
-        yield fail(f"home {home} is no folder", "set TALLYSTICK_HOME to a folder")
+        yield fail(f"home {home} is no folder", disk.HOME_REMEDY)
     elif not os.access(home, os.R_OK | os.W_OK | os.X_OK):
-        yield fail(f"home {home} is not for this user to write", "change its owner, or set TALLYSTICK_HOME")
+        yield fail(f"home {home} is not for this user to write", f"change its owner, or {disk.HOME_REMEDY}")
     else:
-        yield ok(f"home {home} is writable")
+        yield ok(f"home {home} is for this user to write")
 
 
 def powers(home: Path) -> Iterator[Finding]:
@@ -84,6 +90,8 @@ def powers(home: Path) -> Iterator[Finding]:
             if os.pread(file.fileno(), 10, 0) != b"tallystick":
                 raise OSError("what is written to the mapping does not show in the file")
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in disk.NO_ROOM:
+                raise
             yield warn(f"{home} cannot be mapped ({error}): recording is slower there", "put the home on a local disk")
         else:
             yield ok("locks and mapped files work there")
@@ -117,6 +125,6 @@ def room(home: Path, limit_bytes: int) -> Iterator[Finding]:
 
 
 def _existing(path: Path) -> Path:
-    while not path.exists() and path != path.parent:
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return path

@@ -78,7 +78,8 @@ def books(one: Health, settings: Settings) -> Iterator[Finding]:
             yield warn(f"{number(sum(names.values()))} records were dropped: {reason}", remedy)
     for reason, names in account.refused.items():
         if reason != "filter":
-            remedy = f"correct the calls that record {', '.join(list(names)[:3])}"
+            shown = ", ".join(name or "without a name" for name in list(names)[:3])
+            remedy = f"correct the calls that record {shown}"
             yield warn(f"{number(sum(names.values()))} calls were refused: {reason}", remedy)
     if account.size_bytes > NEARLY_FULL * settings.spool_limit_bytes:
         limit = size(settings.spool_limit_bytes)
