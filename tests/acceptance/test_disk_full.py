@@ -31,8 +31,7 @@ def in_small_disk(mount_point: Path, command: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, thorough: bool) -> Any:
-    """What the writer on the small disk met with; see programs/full_disk.py."""
+def mount_point(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mount_point = tmp_path_factory.mktemp("disk")
     possible = shutil.which("unshare") is not None and (
         subprocess.run(in_small_disk(mount_point, ["true"]), capture_output=True).returncode == 0
@@ -42,6 +41,12 @@ def found(tmp_path_factory: pytest.TempPathFactory, thorough: bool) -> Any:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    return mount_point
+
+
+@pytest.fixture(scope="module")
+def found(mount_point: Path, thorough: bool) -> Any:
+    """What the writer on the small disk met with; see programs/full_disk.py."""
     count = 1_000_000 if thorough else 80_000
     command = [sys.executable, "-m", "tests.acceptance.programs.full_disk", str(mount_point), str(count)]
     run = subprocess.run(in_small_disk(mount_point, command), cwd=ROOT, capture_output=True, text=True, timeout=500)
@@ -85,3 +90,15 @@ def test_the_reserve_lets_positions_and_dead_letters_be_written_on_a_full_disk(f
 
 def test_the_room_of_the_reserve_is_not_taken_by_records(found: Any) -> None:
     assert found["notes"]["segments_more"] <= 0
+
+
+@pytest.mark.parametrize("home", ["made", "missing"])
+def test_the_doctor_of_a_full_disk_speaks_of_the_disk_and_of_no_other_cause(mount_point: Path, home: str) -> None:
+    fill = 'test "$1" = missing || mkdir "$0/home"; dd if=/dev/zero of="$0/fill" bs=4k 2> /dev/null;'
+    look = 'TALLYSTICK_HOME="$0/home" exec "$2" -m tallystick doctor'
+    command = ["sh", "-c", fill + look, str(mount_point), home, sys.executable]
+    run = subprocess.run(in_small_disk(mount_point, command), cwd=ROOT, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (1, "")
+    lines = [line for line in run.stdout.splitlines() if str(mount_point) in line and not line.startswith("ok")]
+    assert len(lines) == 1, run.stdout
+    assert lines[0].startswith(f"fail  0 B free on the disk of {mount_point}")

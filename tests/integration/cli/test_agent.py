@@ -147,6 +147,22 @@ def test_a_database_that_hangs_does_not_hold_up_the_end_for_ever(database: Datab
     assert totals()["pending"] == 5
 
 
+def test_an_agent_that_is_stopped_while_its_database_hangs_is_no_crash_of_the_record_on_its_way(
+    database: Database, tmp_path: Path
+) -> None:
+    record(1)
+    database.says("slow", "600")
+    for _ in range(4):  # more often than a record may crash the agent before it is quarantined
+        database.says("writing")
+        with Running(tmp_path, "agent", "--stop-timeout", "0.1") as agent:
+            eventually((database.folder / "writing").exists, "it writes")
+            assert agent.stop() == 0
+    database.says("slow")
+    tallystick("agent", "--once")
+    assert len(database.rows()) == 1
+    assert totals()["dead"] == 0
+
+
 def test_sighup_has_it_read_the_settings_again(
     database: Database, tmp_path: Path, calm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,24 @@ def test_one_pass_leaves_to_another_what_another_delivers(folder: Folder, monkey
     other.resign()
 
 
+def test_one_pass_waits_for_an_applications_thread_to_give_way(folder: Folder) -> None:
+    record(folder, 1, 2)
+    application = Election(folder, as_process=False)
+    assert application.won()
+
+    def give_way() -> None:
+        while application.kept():  # no process of its own has announced itself yet
+            threading.Event().wait(0.01)
+        application.resign()
+
+    giving_way = threading.Thread(target=give_way)
+    giving_way.start()
+    backend = Noting()
+    assert Agent(folder, backend).run("passed") is True
+    giving_way.join()
+    assert backend.values == [1, 2]
+
+
 def test_one_pass_ends_when_the_backend_does_not_answer_and_keeps_all(folder: Folder) -> None:
     record(folder, 1, 2, 3)
     backend = Noting()

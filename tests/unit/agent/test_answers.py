@@ -97,7 +97,8 @@ def test_a_password_in_an_error_shows_neither_in_the_log_nor_in_the_status(
     assert SHOWN in caplog.text
     (found,) = command_answer("status")["pipelines"]
     assert SHOWN in found["agent"]["last_error"]
-    everything = caplog.text + call("status").stdout + call("doctor", "--max-age", "400d").stdout + folder.agent.read_text()
+    said = [call("status").stdout, call("doctor", "--max-age", "400d").stdout]
+    everything = "\n".join([caplog.text, *said, folder.agent.read_text()])
     assert [secret for secret in (PASSWORD, quote(PASSWORD, safe=""), "k3y-0f-ada") if secret in everything] == []
 
 

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from tallystick.agent.agent import Agent
 from tallystick.agent.report import Report
 from tallystick.agent.self_metrics import SelfMetrics
+from tallystick.backends.memory import MemoryBackend
+from tallystick.queries import Query
+from tallystick.spool import disk
 from tallystick.spool.account import account
 from tallystick.spool.folder import Folder
 
@@ -17,6 +21,21 @@ def test_what_was_delivered_is_recorded_as_counters(tmp_path: Path) -> None:
     assert pending["tallystick_agent_delivered_records_total"] == 1
     assert pending["tallystick_agent_written_batches_total"] == 1
     assert pending["tallystick_agent_write_seconds_total"] == 1
+
+
+def test_nothing_is_left_open_so_an_agent_delivers_and_removes_it(tmp_path: Path) -> None:
+    folder = Folder(tmp_path).open()
+    own, report = SelfMetrics(folder, "web-1"), Report(folder, "memory://", "process")
+    report.wrote(120, 0.5)
+    own.record(report)
+    (identity,) = folder.segment_ids()
+    assert not disk.is_locked(folder.segment(identity))
+    backend = MemoryBackend()
+    assert Agent(folder, backend).run("empty")
+    assert folder.segment_ids() == []
+    assert {(one.host, one.app, one.tags["pipeline"]) for one in backend.records(Query())} == {
+        ("web-1", "tallystick", "default")
+    }
 
 
 def test_delivering_only_its_own_metrics_records_no_more(tmp_path: Path) -> None:
