@@ -23,6 +23,8 @@ BACKENDS: Final = {
     "influxdb+https": "tallystick.backends.influxdb:InfluxdbBackend",
     "influxdb2": "tallystick.backends.influxdb:InfluxdbBackend",
     "influxdb2+https": "tallystick.backends.influxdb:InfluxdbBackend",
+    "influxdb3": "tallystick.backends.influxdb3:Influxdb3Backend",
+    "influxdb3+https": "tallystick.backends.influxdb3:Influxdb3Backend",
     "mongodb": "tallystick.backends.mongodb:MongodbBackend",
     "mongodb+srv": "tallystick.backends.mongodb:MongodbBackend",
     "rethinkdb": "tallystick.backends.rethinkdb:RethinkdbBackend",

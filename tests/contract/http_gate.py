@@ -24,13 +24,14 @@ Reply = tuple[int, dict[str, str], bytes]
 
 @dataclass(frozen=True)
 class Request:
-    """`headers` have names in lower case; `path` has no parameters."""
+    """`headers` have names in lower case; `path` has no parameters; `port` is the client's, of this connection."""
 
     method: str
     path: str
     target: str
     headers: dict[str, str]
     body: bytes
+    port: int
 
 
 class HttpGate:
@@ -48,7 +49,9 @@ class HttpGate:
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                request = Request(self.command, urlsplit(self.path).path, self.path, headers, body)
+                request = Request(
+                    self.command, urlsplit(self.path).path, self.path, headers, body, self.client_address[1]
+                )
                 gate.requests.append(request)
                 status, given, raw = gate.rule(request) or pass_on(request)
                 self.send_response(status)

@@ -50,7 +50,7 @@ def _tags(server: InfluxqlServer, foreign: Foreign) -> set[str]:
         raise QueryError(f"time: {foreign.time!r} in {foreign.time_unit}; InfluxDB has points by their own time alone")
     if foreign.value not in server.fields().get(foreign.source, {}):
         raise QueryError(f"{foreign.source}: {server.address} has no such measurement with the field {foreign.value}")
-    (answered,) = server.ask([f"SHOW TAG KEYS FROM {identifier(foreign.source)}"])
+    (answered,) = server.ask([f"SHOW TAG KEYS FROM {server.source(foreign.source)}"])
     known = {row[0] for rows in answered for row in rows.values}
     wanted = {*foreign.tags.values(), *filter(None, (foreign.name, foreign.kind))}
     if wanted - known:
@@ -59,7 +59,7 @@ def _tags(server: InfluxqlServer, foreign: Foreign) -> set[str]:
 
 
 def _names(server: InfluxqlServer, foreign: Foreign, tag: str) -> list[str]:
-    statement = f"SHOW TAG VALUES FROM {identifier(foreign.source)} WITH KEY = {identifier(tag)}"
+    statement = f"SHOW TAG VALUES FROM {server.source(foreign.source)} WITH KEY = {identifier(tag)}"
     return [row[1] for rows in server.ask([statement])[0] for row in rows.values]
 
 

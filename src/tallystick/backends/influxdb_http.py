@@ -172,7 +172,7 @@ def check(answer: Answer, address: str) -> Answer:
 def _other_version(answer: Answer, address: str) -> str:
     """A hint when the server says that it is of another version than the URL's scheme."""
     version = answer.headers.get("x-influxdb-version", "").lstrip("v")
-    scheme = {"1": "influxdb", "2": "influxdb2"}.get(version[:1])
+    scheme = {"1": "influxdb", "2": "influxdb2", "3": "influxdb3"}.get(version[:1])
     if scheme is None or address.partition(":")[0].removesuffix("+https") == scheme:
         return ""
     return f" (this server is InfluxDB {version}: its URL begins with {scheme}://)"

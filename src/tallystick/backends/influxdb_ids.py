@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from tallystick.backends.influxdb_lines import STEP_NS, shelf_of
+from tallystick.backends.influxdb_lines import place_of, shelf_of
 from tallystick.backends.influxdb_servers import InfluxqlServer, identifier, literal
 from tallystick.backends.influxdb_text import encoded, tag_to_value
 from tallystick.records import Record
@@ -72,7 +72,7 @@ def _stored(server: InfluxqlServer, shelves: dict[str, str]) -> dict[str, list[_
                 tags = {key: value for key, value in rows.tags.items() if value}
                 for moment, text, timestamp_ns, origin in rows.values:
                     segment = origin.rpartition(" ")[0] if origin is not None else tag_to_value(tags["writer"])
-                    place = moment % STEP_NS + STEP_NS * int(tags.get("part", 0))
+                    place = place_of(moment, segment, int(tags.get("part", 0)), bounded=origin is not None)
                     found[text].append(_Version(timestamp_ns, segment, place, moment, rows.name, tags))
     return found
 

@@ -69,13 +69,12 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def native(server: InfluxqlServer, query: Query) -> Source:
-    """Our own points. Measurements of others in the same database are left alone."""
+    """Our own points, which all have a kind. What others wrote to the same database is left alone."""
     ours = [name for name, fields in server.fields().items() if fields.get("timestamp_ns") == "integer"]
     measurements = [name for name in ours if query.matches_name(decoded(name))]
     try:
         conditions = [one_of(tag_to_key(tag), map(value_to_tag, values)) for tag, values in query.where.items()]
-        if query.kinds:
-            conditions.append(one_of("kind", map(value_to_tag, query.kinds)))
+        conditions.append(one_of("kind", map(value_to_tag, query.kinds)) if query.kinds else "\"kind\" != ''")
         return Source(measurements, conditions, list(map(tag_to_key, query.by)))
     except ValueError as error:
         raise QueryError(f"{error}; no record has such a name or tag") from None

@@ -6,6 +6,8 @@ Both answer InfluxQL at `/query` with the same code, version 2 under the name of
 
 from __future__ import annotations
 
+import contextlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -133,6 +135,10 @@ class InfluxqlServer(ABC):
             raise Unavailable(f"{self.address}: {error}")
         raise QueryError(f"{self.address}: {error}")
 
+    def source(self, measurement: str) -> str:
+        """As SHOW statements name it, which take no retention policy from the request."""
+        return (f"{identifier(self.policy)}." if self.policy else "") + identifier(measurement)
+
     def fields(self) -> dict[str, dict[str, str]]:
         """The type of every field of every measurement."""
         found: dict[str, dict[str, str]] = {}
@@ -237,9 +243,12 @@ class Server2(InfluxqlServer):
         if not create:
             raise Misconfigured(f"{self.address}: there is no such bucket, or the token may not see it; {remedy}")
         organisations = self._api("GET", "orgs", organisation)["orgs"]
-        if len(organisations) != 1:
+        if len(organisations) > 1:
+            raise Misconfigured(f"{self.address}: which of {len(organisations)} organisations? Say it with org=")
+        if not organisations:
             raise Misconfigured(
-                f"{self.address}: the token sees {len(organisations)} organisations; say which with org="
+                f"{self.address}: there is no such bucket, or the token may not see it; {remedy}, or add setup=no for a"
+                " token that may only write"
             )
         wanted = {"orgID": organisations[0]["id"], "name": self.url.name, "retentionRules": rules}
         try:
@@ -254,12 +263,16 @@ class Server2(InfluxqlServer):
         ids = {"orgID": bucket["orgID"], "bucketID": bucket["id"]}
         mappings = self._api("GET", "dbrps", ids)["content"]
         done = []
+        if create and not any(mapping["default"] for mapping in mappings):
+            name = self.url.name if re.fullmatch(r"[A-Za-z0-9_.-]+", self.url.name) else bucket["id"]
+            wanted = {**ids, "database": name, "retention_policy": "autogen", "default": True}
+            with contextlib.suppress(
+                BackendError
+            ):  # without the right to it, a mapping that is no default will mostly do
+                mappings = [self._api("POST", "dbrps", {}, wanted)]
+                done.append(f"mapped the database {name} to the bucket, for InfluxQL")
         if not mappings:
-            if not create:
-                raise Misconfigured(f"{self.address}: no database is mapped to the bucket; run `tallystick setup`")
-            wanted = {**ids, "database": self.url.name, "retention_policy": "autogen", "default": True}
-            mappings = [self._api("POST", "dbrps", {}, wanted)]
-            done.append(f"mapped the database {self.url.name} to the bucket, for InfluxQL")
+            raise Misconfigured(f"{self.address}: no database is mapped to the bucket, so InfluxQL does not find it")
         best = max(mappings, key=lambda mapping: bool(mapping["default"]))
         self.database, self.policy = best["database"], best["retention_policy"]
         return done

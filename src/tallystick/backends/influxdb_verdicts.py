@@ -39,7 +39,7 @@ class LineServer(Protocol):
     def close(self) -> None: ...
 
 
-class _Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True):
     line_number: int
     error_message: str
 
@@ -47,7 +47,7 @@ class _Refusal(msgspec.Struct, frozen=True):
 class _Refusals(msgspec.Struct, frozen=True):
     """What version 3 says of a batch that it took in part."""
 
-    data: list[_Refusal] = []
+    data: list[Refusal] | None = None
 
 
 _decode_refusals: Final = msgspec.json.Decoder(_Refusals).decode
@@ -114,13 +114,17 @@ def refused_lines(server: LineServer, lines: list[str], first: Answer | None = N
     return refused
 
 
+def refusals(answer: Answer) -> list[Refusal]:
+    """The lines that version 3 lists by number; none in an answer of another kind."""
+    try:
+        return _decode_refusals(answer.body).data or []
+    except msgspec.MsgspecError:
+        return []
+
+
 def _named(answer: Answer, lines: list[str]) -> dict[int, str]:
     """What the answer says of single lines, by number."""
-    try:
-        listed = _decode_refusals(answer.body).data
-    except msgspec.MsgspecError:
-        listed = []
-    if listed:
+    if listed := refusals(answer):
         return {one.line_number - 1: one.error_message for one in listed if 0 < one.line_number <= len(lines)}
     reason = answer.text
     if "unable to parse" not in reason:
