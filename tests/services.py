@@ -205,13 +205,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     for name in list(_own):
         _end_own(name)
-    if not session.config.stash.get(_ends_the_run, False):
-        return
+    if session.config.stash.get(_ends_the_run, False):
+        _end_the_run(session.config)
+    while _in_use:  # also of servers that ran before, which nobody stops
+        _in_use.popitem()[1].close()
+
+
+def _end_the_run(config: pytest.Config) -> None:
     notes = Path(os.environ.pop(RUN))
     for path in sorted(notes.glob("*.json")):
         note = json.loads(path.read_text())
         began = f"{path.stem} started in {note['seconds']} s ({note['url']})"
-        session.config.stash.setdefault(_summary, []).append(f"{began}, {_let_go(path.stem)}")
+        config.stash.setdefault(_summary, []).append(f"{began}, {_let_go(path.stem)}")
     shutil.rmtree(notes, ignore_errors=True)
 
 
