@@ -15,15 +15,16 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from tallystick.backends import postgresql_care as care
 from tallystick.backends import postgresql_query as queries
 from tallystick.backends import postgresql_schema as schemas
 from tallystick.backends._rows import row_of, to_record
-from tallystick.backends._sql import covered, not_stored
+from tallystick.backends._sql import Range, covered, not_stored
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
-from tallystick.backends.postgresql_connection import connect, driver, translated
+from tallystick.backends.postgresql_connection import ENCRYPTED, connect, driver, translated
 from tallystick.backends.postgresql_rows import copy_text
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
@@ -35,7 +36,8 @@ class PostgresqlBackend:
 
     `client` is a ready `psycopg.Connection` in autocommit mode; the backend then cannot connect again by itself.
     Options of the URL: `schema`, `timeout_seconds` (each exchange), `connect_timeout_seconds`, `sslmode` (default:
-    `verify-full` for other hosts), `ca_file`, `cert_file`, `key_file`, `setup`, `password_env`, `password_file`.
+    `verify-full` for other hosts and with a `ca_file`), `ca_file`, `cert_file`, `key_file`, `insecure_tls`, `setup`,
+    `password_env`, `password_file`, `allow_plain_credentials`. Of several hosts the one that may be written to is used.
     """
 
     inline: ClassVar[bool] = False
@@ -54,7 +56,9 @@ class PostgresqlBackend:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        return cls(read_url(url, default_port=5432, tls=True, options={"schema": str, "sslmode": str}))
+        mode = dict(parse_qsl(urlsplit(url).query)).get("sslmode")
+        encrypted = mode is None or mode in ENCRYPTED  # without a word about it, another host is verified
+        return cls(read_url(url, default_port=5432, tls=encrypted, options={"schema": str, "sslmode": str}))
 
     @property
     def address(self) -> str:
@@ -129,15 +133,23 @@ class PostgresqlBackend:
                 rejected = self._insert_one_by_one(batch, fresh, segment)
             else:
                 self._insert([batch.records[index] for index in fresh], segment)
-            ranges = covered(batch, rejected, stored)
-            connection.execute(
-                f"DELETE FROM {s}.ledger WHERE segment = %s AND start = ANY(%s)", (segment, [r[0] for r in stored])
-            )
-            with connection.cursor() as cursor:
-                cursor.executemany(f"INSERT INTO {s}.ledger VALUES (%s, %s, %s)", [(segment, *r) for r in ranges])
-            connection.execute(f"UPDATE {s}.segments SET written = now() WHERE id = %s", (segment,))
+            self._account(segment, stored, covered(batch, rejected, stored))
         self._segments[batch.segment] = segment
         return rejected
+
+    def _account(self, segment: int, stored: list[Range], ranges: list[Range]) -> None:
+        """Have these ranges in the ledger in place of those that were there."""
+        s = schemas.quoted(self._schema)
+        starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
+        gone = [start for start, _ in stored if start not in starts]
+        if gone:
+            self._connection.execute(f"DELETE FROM {s}.ledger WHERE segment = %s AND start = ANY(%s)", (segment, gone))
+        self._connection.execute(
+            f"WITH seen AS (UPDATE {s}.segments SET written = now() WHERE id = %s)"
+            f" INSERT INTO {s}.ledger SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[])"
+            " ON CONFLICT (segment, start) DO UPDATE SET stop = excluded.stop",
+            (segment, segment, starts, stops),
+        )
 
     def _segment(self, header: Header) -> int:
         known = self._segments.get(header.segment)
@@ -252,8 +264,10 @@ class PostgresqlBackend:
         try:
             with translated(self.address, self._schema):
                 yield
-        except Unavailable:
+        except Unavailable as error:
             self._give_up()
+            if isinstance(error, Misconfigured):
+                self._ready = False  # tables may have gone, so the next `open` looks
             raise
 
     def _give_up(self) -> None:

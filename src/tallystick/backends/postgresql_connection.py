@@ -9,11 +9,14 @@ from typing import Any, Final
 
 from tallystick import plugins
 from tallystick.backends import postgresql_schema as schemas
-from tallystick.backends._url import ServerUrl, is_loopback
+from tallystick.backends._url import ServerUrl, is_loopback, tls_context
 from tallystick.errors import Misconfigured, Unavailable
 
 TIMEOUT_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 5.0
+VERIFIED: Final = "verify-full"
+ENCRYPTED: Final = frozenset(("require", "verify-ca", VERIFIED))
+"""The values of `sslmode` with which nothing is sent in the clear."""
 
 _PERSON_MUST_ACT: Final = {
     "28": "correct user and password",
@@ -25,6 +28,24 @@ _PERSON_MUST_ACT: Final = {
     "25006": "connect to the primary: this server is read-only",
 }
 """By SQLSTATE or its class: the remedy."""
+
+_WHILE_CONNECTING: Final = {
+    "certificate verify failed": "name the certificate of the authority that signed the server's with ca_file=;"
+    " insecure_tls=yes gives up on knowing who answers",
+    "does not match host name": "connect to a name that is in the server's certificate",
+    "client certificate": "name a certificate that the server takes with cert_file= and key_file=",
+    "certificate authentication failed": "name a certificate of this very user with cert_file= and key_file=",
+    "certificate file": "ca_file, cert_file and key_file must be PEM files that this user may read",
+    "key file": "ca_file, cert_file and key_file must be PEM files, the key readable by this user alone",
+    "does not support SSL": "switch TLS on at the server (ssl = on), or say sslmode=disable",
+    "no pg_hba.conf entry": "the server's pg_hba.conf must let this user in from here, with or without TLS as it says",
+    "authentication failed": "correct user and password",
+    "no password supplied": "give the password, by password_env= or password_file=",
+    "does not exist": "create the user or the database, or correct its name",
+    "not permitted to log in": "ALTER ROLE … LOGIN, or name another user",
+    "permission denied for database": "GRANT CONNECT ON DATABASE … to this user",
+}
+"""By a part of the message, since it has no SQLSTATE then: the remedy. The first that fits counts."""
 
 
 @cache
@@ -46,13 +67,6 @@ def connect(url: ServerUrl) -> Any:
         def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
             return super().wait(gen, interval, seconds if timeout is None else timeout)
 
-    files = {"sslrootcert": "ca_file", "sslcert": "cert_file", "sslkey": "key_file"}
-    tls = {key: options[name] for key, name in files.items() if options.get(name)}
-    tls["sslmode"] = "prefer"
-    if not all(is_loopback(host) for host, _ in url.hosts):
-        tls["sslmode"] = "require" if options.get("insecure_tls") else "verify-full"
-        tls.setdefault("sslrootcert", "system")
-    tls["sslmode"] = options.get("sslmode", tls["sslmode"])
     return Connection.connect(
         host=",".join(host for host, _ in url.hosts),
         port=",".join(str(port) for _, port in url.hosts),
@@ -62,8 +76,26 @@ def connect(url: ServerUrl) -> Any:
         connect_timeout=max(1, round(options.get("connect_timeout_seconds", min(CONNECT_SECONDS, seconds)))),
         application_name="tallystick",
         autocommit=True,
-        **tls,
+        **_tls(url),
+        **({"target_session_attrs": "read-write"} if len(url.hosts) > 1 else {}),  # of several, the primary
     )
+
+
+def _tls(url: ServerUrl) -> dict[str, str]:
+    """libpq's words for our options. Another host than this very machine is verified, and this one when asked for."""
+    options = url.options
+    files = {"sslrootcert": "ca_file", "sslcert": "cert_file", "sslkey": "key_file"}
+    tls = {key: options[name] for key, name in files.items() if options.get(name)}
+    if tls:
+        tls_context(options)  # says which file cannot be read; libpq would go on without it
+    near = all(is_loopback(host) for host, _ in url.hosts)
+    usual = "require" if options.get("insecure_tls") else "prefer" if near and not options.get("ca_file") else VERIFIED
+    tls["sslmode"] = options.get("sslmode", usual)
+    if tls["sslmode"] == VERIFIED:
+        tls.setdefault("sslrootcert", "system")
+    elif options.get("insecure_tls"):
+        tls.pop("sslrootcert", None)  # with one, libpq would verify all the same
+    return tls
 
 
 @contextmanager
@@ -74,11 +106,9 @@ def translated(address: str, schema: str) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         state, text = error.sqlstate or "", str(error)
-        remedy = next((remedy for code, remedy in _PERSON_MUST_ACT.items() if state.startswith(code)), None)
-        if state == "" and "authentication failed" in text:  # while connecting, only the text tells
-            remedy = "correct user and password"
-        elif state == "" and 'database "' in text and "does not exist" in text:
-            remedy = "create the database, or correct its name"
+        known = _PERSON_MUST_ACT if state else _WHILE_CONNECTING
+        fits = state.startswith if state else text.__contains__
+        remedy = next((remedy for sign, remedy in known.items() if fits(sign)), None)
         if remedy is not None:
             raise Misconfigured(f"{address}: {error}; {remedy.format(script=schemas.script(schema))}") from error
         if isinstance(error, psycopg.OperationalError | psycopg.InternalError):

@@ -48,9 +48,9 @@ _COLUMN_TYPES: Final = """
 """`value` is what aggregates see; `whole` keeps an integer exactly, `content` a text, or a document as JSON; `extra`
 says what these columns cannot (types, words, metadata)."""
 
-TABLES: Final = (
-    "CREATE TABLE {s}.meta (key text PRIMARY KEY, value bigint NOT NULL)",
-    """
+MADE: Final = {
+    "meta": "CREATE TABLE {s}.meta (key text PRIMARY KEY, value bigint NOT NULL)",
+    "segments": """
     CREATE TABLE {s}.segments (
         id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         segment text NOT NULL UNIQUE,
@@ -61,7 +61,7 @@ TABLES: Final = (
         written timestamptz NOT NULL DEFAULT now()
     )
     """,
-    """
+    "ledger": """
     CREATE TABLE {s}.ledger (
         segment integer NOT NULL,
         start bigint NOT NULL,
@@ -69,56 +69,72 @@ TABLES: Final = (
         PRIMARY KEY (segment, start)
     )
     """,
-    f"CREATE TABLE {{s}}.points ({_COLUMN_TYPES}) PARTITION BY RANGE (timestamp_ns)",
-    "CREATE INDEX points_name ON {s}.points (name, timestamp_ns)",
-    "CREATE TABLE {s}.points_other PARTITION OF {s}.points DEFAULT",
-    f"CREATE TABLE {{s}}.documents ({_COLUMN_TYPES}, PRIMARY KEY (own_id))",
-    "CREATE INDEX documents_name ON {s}.documents (name, timestamp_ns)",
-    f"""
+    "points": f"CREATE TABLE {{s}}.points ({_COLUMN_TYPES}) PARTITION BY RANGE (timestamp_ns)",
+    "points_name": "CREATE INDEX points_name ON {s}.points (name, timestamp_ns)",
+    "points_other": "CREATE TABLE {s}.points_other PARTITION OF {s}.points DEFAULT",
+    "documents": f"CREATE TABLE {{s}}.documents ({_COLUMN_TYPES}, PRIMARY KEY (own_id))",
+    "documents_name": "CREATE INDEX documents_name ON {s}.documents (name, timestamp_ns)",
+    "everything": f"""
     CREATE VIEW {{s}}.everything AS
     SELECT {COLUMNS} FROM {{s}}.points UNION ALL SELECT {COLUMNS} FROM {{s}}.documents
     """,
-    """
+    "records": """
     CREATE VIEW {s}.records AS
     SELECT to_timestamp(timestamp_ns / 1e9) AS time, e.name, e.kind,
         coalesce(e.content, e.whole::text, e.value::text) AS value, e.unit, e.tags, e.extra -> 'metadata' AS metadata,
         s.host, s.app, s.pid, coalesce(e.own_id, s.segment || '-' || e.place) AS id, e.timestamp_ns, e.sample_rate
     FROM {s}.everything e JOIN {s}.segments s ON s.id = e.segment
     """,
-    "INSERT INTO {s}.meta VALUES ('schema', 1)",
-)
+}
+"""Tables, indexes and views by name, in an order in which they can be made."""
+
+_NUMBER: Final = "INSERT INTO {s}.meta VALUES ('schema', 1) ON CONFLICT DO NOTHING"
 
 
 def script(schema: str) -> str:
     """What an administrator runs for a user who may not create anything."""
-    statements = [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}", *(t.format(s=quoted(schema)) for t in TABLES)]
-    return ";\n".join(" ".join(statement.split()) for statement in statements) + ";"
+    statements = ["CREATE SCHEMA IF NOT EXISTS {s}", *MADE.values(), _NUMBER]
+    return ";\n".join(" ".join(statement.format(s=quoted(schema)).split()) for statement in statements) + ";"
 
 
 def version(connection: Any, schema: str) -> int | None:
     """The schema number of the store; None when it has no tables of ours."""
-    if connection.execute("SELECT to_regclass(%s)", (f"{quoted(schema)}.meta",)).fetchone()[0] is None:
+    if "meta" in missing(connection, schema):
         return None
     found = connection.execute(f"SELECT value FROM {quoted(schema)}.meta WHERE key = 'schema'").fetchone()
     return int(found[0]) if found else None
 
 
+def missing(connection: Any, schema: str) -> list[str]:
+    """What of `MADE` is not there. Asks the catalog itself: `to_regclass` may still know what was before a lock."""
+    there = "SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relname = made"
+    rows = connection.execute(
+        f"SELECT made FROM unnest(%s::text[]) AS made WHERE NOT EXISTS ({there})", (list(MADE), schema)
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
 def ensure(connection: Any, schema: str) -> list[str]:
     """Create what is missing; says what was done. Raises `Misconfigured` for a store of a newer version."""
-    done: list[str] = []
+    found = version(connection, schema)
+    if found is not None and found > SCHEMA:
+        raise Misconfigured(
+            f"the tables in {schema} have schema {found}, this version knows up to {SCHEMA}; upgrade tallystick"
+        )
+    if found == SCHEMA and not missing(connection, schema):
+        return []
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        found = version(connection, schema)
-        if found is None:
+        absent = missing(connection, schema)  # another process may have made them meanwhile
+        if "meta" in absent:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
-            for statement in TABLES:
-                connection.execute(statement.format(s=quoted(schema)))
-            done.append(f"created the tables of schema {SCHEMA} in {schema}")
-        elif found > SCHEMA:
-            raise Misconfigured(
-                f"the tables in {schema} have schema {found}, this version knows up to {SCHEMA}; upgrade tallystick"
-            )
-    return done
+        for name in absent:
+            connection.execute(MADE[name].format(s=quoted(schema)))
+        if absent:
+            connection.execute(_NUMBER.format(s=quoted(schema)))
+    if len(absent) == len(MADE):
+        return [f"created the tables of schema {SCHEMA} in {schema}"]
+    return [f"created {schema}.{name}, which was missing" for name in absent]
 
 
 class Days:
@@ -178,13 +194,13 @@ def check(connection: Any, schema: str) -> list[Line]:
     if found != SCHEMA:
         return [Line(ok=False, what=f"schema {found}, this version makes {SCHEMA}", remedy="upgrade tallystick here")]
     lines = [Line(ok=True, what=f"schema {found} in {schema}")]
+    absent = missing(connection, schema)
+    lines += [Line(ok=False, what=f"{schema}.{name} is missing", remedy="run `tallystick setup`") for name in absent]
     for table in ("segments", "ledger", "points", "points_other", "documents"):
         place = f"{quoted(schema)}.{table}"
-        there = connection.execute("SELECT to_regclass(%s)", (place,)).fetchone()[0] is not None
-        may = there and connection.execute("SELECT has_table_privilege(%s, 'INSERT')", (place,)).fetchone()[0]
-        if not may:
-            what = "may not be written by this user" if there else "is missing"
-            lines.append(Line(ok=False, what=f"{place} {what}", remedy="GRANT the right, or run `tallystick setup`"))
+        sql = "SELECT has_table_privilege(%s, 'INSERT')"
+        if table not in absent and not connection.execute(sql, (place,)).fetchone()[0]:
+            lines.append(Line(ok=False, what=f"{place} may not be written by this user", remedy="GRANT it the right"))
     return lines
 
 

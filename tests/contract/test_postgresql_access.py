@@ -1,0 +1,378 @@
+"""PostgreSQL: who is let in and how, by TLS and certificates; what the server's refusals mean; several hosts; forks.
+
+The server is real. What it cannot be brought to say at will (a full disk, a restart in the middle) a trigger of its own
+raises, so the words and the wire are the server's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from tests.contract.faults import write_once, write_until_stored
+from tests.contract.search_access import certificates
+from tests.services import service
+
+from tallystick.backends.base import ACCEPTED
+from tallystick.backends.postgresql import PostgresqlBackend
+from tallystick.errors import Misconfigured, SettingsError, Unavailable
+from tallystick.queries import Query
+from tallystick.records import Record
+from tallystick.testing import at, counters, make_batch
+
+pytestmark = pytest.mark.service("postgresql")
+
+_numbers = itertools.count()
+
+
+def new_name() -> str:
+    return f"access_{os.getpid()}_{next(_numbers)}"
+
+
+def run(*statements: str, url: str = "") -> None:
+    with psycopg.connect(url or service("postgresql"), autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def ids(backend: PostgresqlBackend) -> list[str]:
+    return sorted(record.id for record in backend.records(Query()))
+
+
+@pytest.fixture
+def backend() -> Iterator[PostgresqlBackend]:
+    made = PostgresqlBackend.from_url(f"{service('postgresql')}?schema={new_name()}&timeout_seconds=2")
+    made.open()
+    yield made
+    made.close()
+    run(f'DROP SCHEMA "{made._schema}" CASCADE')
+
+
+# --- TLS, certificates, passwords -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ca.pem, server.pem and client.pem with their keys; and stranger.pem, an authority that signed none of them."""
+    folder = tmp_path_factory.mktemp("keys")
+    certificates(folder)
+    (folder / "other").mkdir()
+    certificates(folder / "other")
+    shutil.copy(folder / "other" / "ca.pem", folder / "stranger.pem")
+    for key in folder.glob("*.key"):
+        key.chmod(0o600)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def guarded(keys: Path) -> Iterator[str]:
+    """`host:port/database` of a server with TLS, which asks `ada` for a password and `client` for a certificate."""
+    url = service("postgresql", own=True)
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute("SHOW hba_file").fetchone()
+        assert found is not None
+        rules = Path(found[0])
+        before = rules.read_text()
+        statements = [f"ALTER SYSTEM SET ssl_{what}_file = '{keys / file}'" for what, file in FILES.items()]
+        create = "CREATE ROLE {0} LOGIN PASSWORD 'right'", "GRANT CREATE ON DATABASE tallystick TO {0}"
+        users = [text.format(user) for user in ("ada", "client") for text in create]
+        rules.write_text(f"host all ada all scram-sha-256\nhostssl all client all cert\n{before}")
+        run(*statements, "ALTER SYSTEM SET ssl = on", *users, "SELECT pg_reload_conf()", url=url)
+    yield f"{urlsplit(url).netloc.rpartition('@')[2]}/tallystick"
+    rules.write_text(before)
+    run("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()", url=url)
+
+
+FILES = {"cert": "server.pem", "key": "server.key", "ca": "ca.pem"}
+
+
+def elsewhere(place: str) -> str:
+    """The same server by a name that nobody can know to be this machine's."""
+    return place.replace("127.0.0.1", "127.1")
+
+
+def connected(url: str) -> tuple[bool, str]:
+    """Whether the connection is encrypted, and the user, as the server sees it; after a batch was written."""
+    made = PostgresqlBackend.from_url(f"{url}{'&' if '?' in url else '?'}schema={new_name()}")
+    write_once(made, make_batch(*counters(3)))
+    assert len(ids(made)) == 3
+    sql = "SELECT ssl, current_user FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    encrypted, user = made._connection.execute(sql).fetchone()
+    made._connection.execute(f'DROP SCHEMA "{made._schema}" CASCADE')
+    made.close()
+    return encrypted, user
+
+
+def test_another_host_is_verified_by_default_and_one_with_an_unknown_authority_refused(guarded: str) -> None:
+    with pytest.raises(Misconfigured, match="ca_file="):
+        PostgresqlBackend.from_url(f"postgresql://postgres@{elsewhere(guarded)}").open()
+
+
+def test_with_the_authority_named_the_server_is_verified_and_used(guarded: str, keys: Path) -> None:
+    assert connected(f"postgresql://postgres@{guarded}?ca_file={keys / 'ca.pem'}") == (True, "postgres")
+
+
+def test_a_server_of_another_authority_is_refused_with_the_remedy(guarded: str, keys: Path) -> None:
+    with pytest.raises(Misconfigured, match="ca_file="):
+        PostgresqlBackend.from_url(f"postgresql://postgres@{guarded}?ca_file={keys / 'stranger.pem'}").open()
+
+
+def test_a_server_under_another_name_than_its_certificates_is_refused(guarded: str, keys: Path) -> None:
+    named = guarded.replace("127.0.0.1", "localhost")
+    with pytest.raises(Misconfigured, match="in the server's certificate"):
+        PostgresqlBackend.from_url(f"postgresql://postgres@{named}?ca_file={keys / 'ca.pem'}").open()
+
+
+def test_verification_is_given_up_only_by_saying_so(guarded: str, keys: Path) -> None:
+    for option in ("insecure_tls=yes", "sslmode=require", f"insecure_tls=yes&ca_file={keys / 'stranger.pem'}"):
+        assert connected(f"postgresql://postgres@{elsewhere(guarded)}?{option}") == (True, "postgres")
+
+
+def test_a_client_certificate_lets_its_user_in_and_without_one_the_remedy_is_told(guarded: str, keys: Path) -> None:
+    mine = f"cert_file={keys / 'client.pem'}&key_file={keys / 'client.key'}"
+    url = f"postgresql://client@{guarded}?ca_file={keys / 'ca.pem'}"
+    assert connected(f"{url}&{mine}") == (True, "client")
+    with pytest.raises(Misconfigured, match="cert_file="):
+        PostgresqlBackend.from_url(url).open()
+    with pytest.raises(Misconfigured, match="PEM"):
+        PostgresqlBackend.from_url(f"{url}&cert_file=/no/such.pem&key_file=/no/such.key").open()
+
+
+def test_a_wrong_password_or_user_is_for_a_person_and_shown_nowhere(guarded: str) -> None:
+    assert connected(f"postgresql://ada:right@{guarded}")[1] == "ada"
+    for wrong in ("ada:hunter2", "nobody_knows:hunter2"):
+        made = PostgresqlBackend.from_url(f"postgresql://{wrong}@{guarded}")
+        with pytest.raises(Misconfigured, match="correct") as caught:
+            made.open()
+        assert "hunter2" not in f"{caught.value}{made!r}{made.address}"
+
+
+def test_a_password_travels_unencrypted_to_another_host_only_by_saying_so() -> None:
+    url = "postgresql://ada:hunter2@db.example.org/metrics"
+    PostgresqlBackend.from_url(url)
+    for mode in ("disable", "allow", "prefer"):
+        with pytest.raises(SettingsError, match="unencrypted") as caught:
+            PostgresqlBackend.from_url(f"{url}?sslmode={mode}")
+        assert "hunter2" not in str(caught.value)
+        PostgresqlBackend.from_url(f"{url}?sslmode={mode}&allow_plain_credentials=yes")
+
+
+def test_a_server_without_tls_is_not_believed_to_have_it() -> None:
+    with pytest.raises(Misconfigured, match="ssl = on"):
+        PostgresqlBackend.from_url(f"{service('postgresql')}?sslmode=require").open()
+
+
+# --- what the server says ---------------------------------------------------------------------------------------------
+
+
+def raise_at(backend: PostgresqlBackend, state: str, name: str = "hits", table: str = "points") -> None:
+    """Let the server refuse each row of this name with this SQLSTATE."""
+    place = f'"{backend._schema}"'
+    raising = f"BEGIN IF NEW.name = '{name}' THEN RAISE EXCEPTION 'said {state}' USING ERRCODE = '{state}'; END IF;"
+    run(
+        f"CREATE FUNCTION {place}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ {raising} RETURN NEW; END $$",
+        f"CREATE TRIGGER refuse BEFORE INSERT ON {place}.{table} FOR EACH ROW EXECUTE FUNCTION {place}.refuse()",
+    )
+
+
+def relent(backend: PostgresqlBackend) -> None:
+    run(f'DROP FUNCTION "{backend._schema}".refuse() CASCADE')
+
+
+PASSING = {
+    "53100": "disk full",
+    "53200": "out of memory",
+    "53300": "too many connections",
+    "55P03": "lock not available",
+    "57014": "canceled",
+    "57P01": "shutting down",
+    "57P02": "a crash",
+    "57P03": "starting up",
+    "40001": "not serializable",
+    "40P01": "a deadlock",
+    "58030": "input/output error",
+    "XX000": "an error of its own",
+}
+
+
+@pytest.mark.parametrize("state", PASSING, ids=PASSING.get)
+def test_a_server_in_trouble_is_waited_for_and_nothing_is_lost(backend: PostgresqlBackend, state: str) -> None:
+    batch = make_batch(*counters(20))
+    raise_at(backend, state)
+    with pytest.raises(Unavailable, match=f"said {state}") as caught:
+        write_once(backend, batch)
+    assert type(caught.value) is Unavailable
+    relent(backend)
+    write_once(backend, batch)
+    assert len(ids(backend)) == 20
+
+
+@pytest.mark.parametrize("state", ["25006", "28000", "28P01", "3D000", "42501", "42703", "42804"])
+def test_what_a_person_must_mend_keeps_everything(backend: PostgresqlBackend, state: str) -> None:
+    batch = make_batch(*counters(20))
+    raise_at(backend, state)
+    with pytest.raises(Misconfigured, match=f"said {state}"):
+        write_once(backend, batch)
+    relent(backend)
+    write_once(backend, batch)
+    assert len(ids(backend)) == 20
+
+
+@pytest.mark.parametrize("state", ["22001", "22003", "22P02", "22P05", "23502", "23505", "23514"])
+@pytest.mark.parametrize("own_id", [None, "mine"])
+def test_a_type_conflict_rejects_the_conflicting_records_alone(
+    backend: PostgresqlBackend, state: str, own_id: str | None
+) -> None:
+    bad = Record(at(0), "gauge", "bad", 1, own_id=own_id)
+    batch = make_batch(*counters(10), bad, *counters(10), bad, Record(at(0), "gauge", "good", 1, own_id="yours"))
+    raise_at(backend, state, name="bad", table="points" if own_id is None else "documents")
+    result = backend.write(batch)
+    assert sorted(result.rejected) == [10, 21]
+    assert all(f"said {state}" in reason for reason in result.rejected.values())
+    assert len(ids(backend)) == 21
+
+
+def test_a_connection_that_the_server_ends_is_made_again(backend: PostgresqlBackend) -> None:
+    first, second = make_batch(*counters(5)), make_batch(*counters(5))
+    write_once(backend, first)
+    run(f"SELECT pg_terminate_backend({backend._connection.info.backend_pid}, 5000)")
+    with pytest.raises(Unavailable, match="terminat"):  # 57P01
+        write_once(backend, second)
+    write_once(backend, second)
+    assert len(ids(backend)) == 10
+
+
+def test_a_table_locked_by_somebody_is_a_hung_server_within_twice_the_timeout(backend: PostgresqlBackend) -> None:
+    batch = make_batch(*counters(5))
+    with psycopg.connect(service("postgresql")) as connection:
+        connection.execute(f'LOCK TABLE "{backend._schema}".points')
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            write_once(backend, batch)
+        assert time.monotonic() - began < 4
+    write_until_stored(backend, batch)
+    assert len(ids(backend)) == 5
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ledger", "documents", "points_other", "points_name", "records"])
+def test_a_part_of_the_schema_that_was_lost_is_noticed_and_mended(backend: PostgresqlBackend, name: str) -> None:
+    kind = "VIEW" if name == "records" else "INDEX" if name == "points_name" else "TABLE"
+    write_once(backend, make_batch(*counters(3), Record(at(0), "gauge", "own", 1, own_id="mine")))
+    run(f'DROP {kind} "{backend._schema}".{name} CASCADE')
+    assert any(name in line.what and "setup" in line.remedy for line in backend.check())
+    assert any(name in done for done in backend.setup())
+    assert [line for line in backend.check() if not line.ok] == []
+    assert backend.setup() == []
+    write_once(backend, make_batch(*counters(3), Record(at(0), "gauge", "own", 2, own_id="mine")))
+
+
+def test_a_schema_that_went_away_is_made_again(backend: PostgresqlBackend) -> None:
+    write_once(backend, make_batch(*counters(3)))
+    run(f'DROP SCHEMA "{backend._schema}" CASCADE')
+    batch = make_batch(*counters(5))
+    with pytest.raises(Misconfigured, match="CREATE TABLE"):
+        write_once(backend, batch)
+    write_once(backend, batch)
+    assert len(ids(backend)) == 5
+
+
+def test_two_that_make_the_tables_at_once_make_them_once() -> None:
+    url = f"{service('postgresql')}?schema={new_name()}"
+    backends = [PostgresqlBackend.from_url(url) for _ in range(4)]
+    start = threading.Barrier(4)
+    failures: list[BaseException] = []
+
+    def make(one: PostgresqlBackend) -> None:
+        try:
+            start.wait(timeout=30)
+            one.open()
+            assert one.write(make_batch(*counters(3))) == ACCEPTED
+            one.close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=make, args=(one,)) for one in backends]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+    assert len(ids(backends[0])) == 12
+    run(f'DROP SCHEMA "{backends[0]._schema}" CASCADE')
+
+
+def test_the_printed_script_is_all_that_an_administrator_must_run() -> None:
+    schema, role = new_name(), new_name()
+    run(f"CREATE ROLE {role} LOGIN")
+    try:
+        poor = PostgresqlBackend.from_url(
+            f"{service('postgresql').replace('postgres@', f'{role}@')}?schema={schema}&setup=no"
+        )
+        with pytest.raises(Misconfigured, match="CREATE TABLE") as caught:
+            poor.open()
+        script = str(caught.value).partition("\n")[2]
+        rights = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES"
+        run(script, f"GRANT USAGE ON SCHEMA {schema} TO {role}", f"GRANT {rights} IN SCHEMA {schema} TO {role}")
+        write_once(poor, make_batch(*counters(5), Record(time.time_ns(), "gauge", "own", 1, own_id="mine")))
+        assert len(ids(poor)) == 6
+        assert [line for line in poor.check() if not line.ok] == []
+        poor.close()
+    finally:
+        run(f"DROP OWNED BY {role}", f"DROP ROLE {role}", f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+# --- several hosts, forks ---------------------------------------------------------------------------------------------
+
+
+def test_of_several_hosts_the_one_that_answers_and_may_be_written_to_is_used(guarded: str) -> None:
+    """The first is down, the second a server that is only to be read."""
+    readable = guarded.partition("/")[0]
+    url = f"postgresql://postgres@{readable}/tallystick"
+    place = urlsplit(service("postgresql")).netloc.rpartition("@")[2]
+    run("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()", url=url)
+    try:
+        several = PostgresqlBackend.from_url(
+            f"postgresql://postgres@127.0.0.1:1,{readable},{place}/tallystick?schema={new_name()}"
+        )
+        write_once(several, make_batch(*counters(3)))
+        assert f"127.0.0.1:1,{readable},{place}" in several.address
+        assert several._connection.info.port == int(place.rpartition(":")[2])
+        several.close()
+        run(f'DROP SCHEMA "{several._schema}" CASCADE')
+    finally:
+        run(
+            "SET default_transaction_read_only = off",
+            "ALTER SYSTEM RESET default_transaction_read_only",
+            "SELECT pg_reload_conf()",
+            url=url,
+        )
+
+
+def test_a_forked_child_has_a_connection_of_its_own(backend: PostgresqlBackend) -> None:
+    batches = [make_batch(*counters(10)) for _ in range(3)]
+    write_once(backend, batches[0])
+    connection = backend._connection
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            write_once(backend, batches[1])
+            status = 0 if backend._connection is not connection else 2
+            backend.close()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert backend._connection is connection
+    write_once(backend, batches[2])
+    assert len(ids(backend)) == 30
