@@ -270,7 +270,9 @@ def test_a_file_that_goes_away_under_the_writer_is_made_anew(backend: SqliteBack
         else:
             file.unlink()
     if how == "replaced":
-        SqliteBackend(backend.path).write(make_batch(*counters(3)))
+        other = SqliteBackend(backend.path)
+        other.write(make_batch(*counters(3)))
+        other.close()
     backend.write(make_batch(*counters(11)))
     assert total(backend) == (14 if how == "replaced" else 11)
 
@@ -493,3 +495,27 @@ def test_a_query_may_group_by_more_tags_than_sqlite_joins_tables(backend: Sqlite
     backend.write(make_batch(Record(at(0), COUNTER, "hits", 2, tags)))
     (series,) = backend.query(Query("hits", by=list(tags), where=dict.fromkeys(list(tags)[:50], "x")))
     assert series.tags == tags
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o002, 0o660), (0o077, 0o600)])
+def test_a_new_database_is_for_owner_and_group_as_the_spool_is_and_the_umask_narrows_it(
+    umask: int, mode: int, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        with closing(SqliteBackend(tmp_path / "new.db")) as backend:
+            backend.open()
+            backend.write(make_batch(*counters(3)))
+            found = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert found == dict.fromkeys(("new.db", "new.db-wal", "new.db-shm"), mode)
+
+
+def test_a_database_that_was_there_keeps_the_rights_that_its_owner_gave_it(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    path.touch()
+    path.chmod(0o644)
+    with closing(SqliteBackend(path)) as backend:
+        backend.open()
+    assert path.stat().st_mode & 0o777 == 0o644

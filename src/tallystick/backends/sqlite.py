@@ -15,7 +15,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote, urlsplit
@@ -29,6 +29,9 @@ from tallystick.records import Batch, Record
 
 OLDEST_SQLITE: Final = (3, 25, 0)
 """The first with window functions, which queries need."""
+
+FILE_MODE: Final = 0o660
+"""For owner and group, as the spool's files are; the umask may take more away."""
 
 _PERSON_MUST_ACT: Final = {
     sqlite3.SQLITE_PERM: "give this user the right to it",
@@ -119,6 +122,7 @@ class SqliteBackend:
         self.close()
         with self._translated():
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _make(self.path)
             connection = self._connect("rwc")
             try:
                 _use_wal(connection, self.busy_timeout_seconds)
@@ -157,8 +161,12 @@ class SqliteBackend:
             isolation_level=None,
             check_same_thread=False,  # one thread at a time, not always the same
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -16000")  # 16 MB at most: the pages that many series write to
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cache_size = -16000")  # 16 MB at most: the pages that many series write to
+        except sqlite3.Error:  # the file is looked at with the first statement only
+            connection.close()
+            raise
         return connection
 
     @contextmanager
@@ -184,6 +192,14 @@ class SqliteBackend:
             raise Misconfigured(f"{self.path}: {error.strerror}; {remedy}") from error
         except (OSError, MemoryError) as error:
             raise Unavailable(f"{self.path}: {error}") from error
+
+
+def _make(path: Path) -> None:
+    """An empty file, which SQLite takes for a new database: one that it makes itself, everybody may read. The files
+    that it puts beside it have the same rights. What is there already keeps its own.
+    """
+    with suppress(OSError):  # SQLite says what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
