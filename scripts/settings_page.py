@@ -20,9 +20,12 @@ Said in any of these places; the first that has a setting wins. `tallystick conf
    project's root: the nearest folder with `.git`, else with `pyproject.toml`. The nearest file wins
 5. the default
 
-A name that is no setting is an error that says which one may be meant; only unknown `TALLYSTICK_*` variables are not,
-since other programs may use the prefix (`tallystick doctor` lists them). A relative `home` starts from the folder of
-the file that says it, and from the working directory elsewhere.
+A name that is no setting is an error that says which one may be meant. Only unknown `TALLYSTICK_*` variables are none,
+since the environment is not ours alone: where Kubernetes has a service called `tallystick`, every container beside it
+gets `TALLYSTICK_SERVICE_HOST`, `TALLYSTICK_PORT` and more, and must start all the same. `Metrics` logs a warning of
+those that look like a misspelt setting; `tallystick doctor` and `tallystick config show` list all.
+
+A relative `home` starts from the folder of the file that says it, and from the working directory elsewhere.
 
 ```toml
 backend = "sqlite:////var/lib/shop/metrics.db"
@@ -46,7 +49,8 @@ COMPUTED = {"app": "the script's name", "host": "the machine's name", "home": "s
 
 FOOT = f"""
 The default `home` is `$XDG_STATE_HOME/tallystick` or `~/.local/state/tallystick`; on macOS
-`~/Library/Application Support/tallystick`.
+`~/Library/Application Support/tallystick`. What is made there is for its owner and group: files have the mode 0660 and
+folders 0770, both narrowed by the umask (with the usual 022 only the owner writes, with 077 only the owner reads).
 
 The default `scrub` is {", ".join(f"`{key}`" for key in SCRUB)}; a list of yours replaces it.
 """

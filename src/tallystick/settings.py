@@ -10,8 +10,9 @@ A value is looked for in this order, and the first place that has it wins:
    project's root (the nearest folder with `.git`, else with `pyproject.toml`); the nearest file wins
 5. the default
 
-A key that is no setting is an error, so that a misspelt one is not silently without effect; only unknown environment
-variables are not (`unknown_environment` lists them), since other programs may use the prefix.
+A key that is no setting is an error, so that a misspelt one is not silently without effect. Unknown environment
+variables are none: others may use the prefix (Kubernetes does, where a service has our name), and a program must start
+all the same. `unknown_environment` lists them.
 """
 
 from __future__ import annotations
@@ -180,7 +181,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 100_000_000
     retention_days: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        _is("After how many days a record may be deleted; unset keeps all.", "a whole number of days, 1 or more"),
+        _is(
+            "After how many days any record of the pipeline's database may be deleted, whoever recorded it; unset keeps"
+            " all.",
+            "a whole number of days, 1 or more",
+        ),
     ] = None
     self_metrics: Annotated[bool, _is("Whether the agent records metrics about itself.", "true or false")] = False
 
@@ -238,10 +243,12 @@ def load_settings(**arguments: object) -> Settings:
     return Settings(**values, sources={name: one.place for name, one in winners.items() if one})
 
 
-def unknown_environment() -> list[str]:
-    """A sentence for each `TALLYSTICK_*` variable that is set and is no setting."""
-    found = in_environment()
-    return [f"{one.key} is no setting{_near(name)}" for name, one in found.items() if name not in table()]
+def unknown_environment(*, misspelt: bool = False) -> list[str]:
+    """A sentence for each `TALLYSTICK_*` variable that is set and is no setting; with `misspelt`, only of those that
+    look much like one.
+    """
+    unknown = {name: one.key for name, one in in_environment().items() if name not in table()}
+    return [f"{key} is no setting{_near(name)}" for name, key in unknown.items() if not misspelt or _near(name, 0.8)]
 
 
 def _coerced(row: Setting, one: Found) -> Any:

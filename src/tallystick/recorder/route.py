@@ -21,7 +21,7 @@ from tallystick.masking import hider, mask_url
 from tallystick.queries import Query, Series
 from tallystick.recorder.filters import Scrub
 from tallystick.recorder.inline import Inline
-from tallystick.settings import Settings
+from tallystick.settings import Settings, unknown_environment
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.spool import Spool
@@ -48,6 +48,8 @@ class Route(Protocol):
 
 def make_route(settings: Settings, backend: object) -> Route:
     """`backend` is what the caller gave: None, a URL or an object. Raises `SettingsError`."""
+    for sentence in unknown_environment(misspelt=True):
+        logger.warning("%s; `tallystick config show` lists the settings", sentence)
     given = settings.backend if backend is None else backend
     if isinstance(given, str):
         target: Backend | None = plugins.backend_from_url(given)

@@ -122,3 +122,14 @@ def test_strict_raises_instead_of_counting_and_logging(make_metrics: Make, caplo
         metrics.increment("a", math.nan)
     assert caplog.records == []
     assert metrics.refused == {}
+
+
+def test_a_variable_like_a_misspelt_setting_is_logged_and_those_of_others_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, make_metrics: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    others = ("PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR", "PORT_80_TCP_PROTO", "SERVICE_HOST", "SERVICE_PORT_HTTP")
+    for name in (*others, "BACKND"):
+        monkeypatch.setenv(f"TALLYSTICK_{name}", "tcp://10.0.0.1:80")
+    make_metrics()
+    remedy = "did you mean backend?; `tallystick config show` lists the settings"
+    assert [record.getMessage() for record in caplog.records] == [f"TALLYSTICK_BACKND is no setting; {remedy}"]
