@@ -113,10 +113,12 @@ class Interface(BaseHTTPRequestHandler):
     def run(self, statement: bytes, asked: dict[str, str]) -> tuple[bytes, dict[str, str], str]:
         connection = chdb.connect(self.path_of_data)  # a session of the one engine of this process: 0.3 ms
         try:
-            for name, value in asked.items():
-                if name not in NOT_SETTINGS and not name.startswith("param_"):
-                    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-                    connection.query(f"SET {name} = '{quoted}'")
+            if settings := {
+                name: value.replace("\\", "\\\\").replace("'", "\\'")
+                for name, value in asked.items()
+                if name not in NOT_SETTINGS and not name.startswith("param_")
+            }:
+                connection.query("SET " + ", ".join(f"{name} = '{value}'" for name, value in settings.items()))
             if database := asked.get("database"):
                 connection.query(f"USE `{database}`")
             if insert := INSERT.match(statement):

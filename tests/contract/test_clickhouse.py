@@ -54,7 +54,6 @@ class TestClickhouse(BackendContract):
 
 
 class TestClickhouseOnABadNetwork(FaultContract):
-    cuts = 200  # a call takes 50 ms through the front that the engine has in tests
     server = "clickhouse"
 
     def make_backend(self, port: int, timeout_seconds: float) -> Backend:

@@ -275,6 +275,37 @@ def test_a_reader_that_lists_while_files_are_swapped_sees_each_record_once(
     assert set(ids_of(*batches, *more)) <= set(ids(backend)) <= set(ids_of(*batches, *more, last))
 
 
+def test_a_merge_that_begins_behind_a_readers_back_shows_it_nothing_twice(
+    backend: ParquetBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader has read the journal; then the new file gets its name, and the old ones stay, as the writer died."""
+    *before, last = deliveries(FAN)
+    write(backend, *before)
+    plain = parquet_folder.files
+    behind_its_back: list[Callable[[], None]] = []
+
+    def files(root: Path, day: str) -> Any:
+        if behind_its_back:
+            behind_its_back.pop()()
+        return plain(root, day)
+
+    def remove(path: Path) -> None:
+        raise PowerFailure
+
+    def half_a_merge() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(disk, "remove", remove)
+            with pytest.raises(PowerFailure):
+                ParquetBackend(backend.path).write(last)
+
+    monkeypatch.setattr(parquet_folder, "files", files)
+    behind_its_back.append(half_a_merge)
+    points = [record.id for record in last.records if record.own_id is None]
+    for _ in range(2):
+        assert ids(backend) == sorted([*ids_of(*before), *points])
+    assert len(as_others_read(backend)) > len(ids(backend)), "other readers see both for as long as it lasts"
+
+
 def test_two_processes_that_write_and_merge_store_each_record_once(backend: ParquetBackend) -> None:
     batches = deliveries(3 * FAN)
 

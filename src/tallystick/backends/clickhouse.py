@@ -99,7 +99,7 @@ class ClickhouseBackend:
     def _connect(self) -> Any:
         if self._url is None:
             return self._given
-        return connect(self._url, tls=self._url.scheme == "clickhouse+https")
+        return connect(self._url, self.address, tls=self._url.scheme == "clickhouse+https")
 
     def close(self) -> None:
         client, self._client = self._client, None
@@ -119,7 +119,8 @@ class ClickhouseBackend:
                 if lines:
                     data = "\n".join(line for _, line in sorted(lines)).encode()
                     place = f"{schemas.quoted(self._database)}.{table}"
-                    self._client.raw_insert(place, insert_block=data, fmt="JSONEachRow", settings=_INSERT)
+                    once = memoryview(data)  # bytes would be sent again by the driver when a connection breaks
+                    self._client.raw_insert(place, insert_block=once, fmt="JSONEachRow", settings=_INSERT)
         return WriteResult(rejected) if rejected else ACCEPTED
 
     # --- asking ---

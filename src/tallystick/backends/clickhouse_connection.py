@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
@@ -10,7 +11,8 @@ from typing import Any, Final
 from tallystick import plugins
 from tallystick.backends import clickhouse_schema as schemas
 from tallystick.backends._search_deadline import limit_answers
-from tallystick.backends._url import ServerUrl
+from tallystick.backends._search_http import retry_after
+from tallystick.backends._url import ServerUrl, tls_context
 from tallystick.errors import Misconfigured, TooLarge, Unavailable
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -42,16 +44,16 @@ def driver() -> Any:
     return clickhouse_connect
 
 
-def connect(url: ServerUrl, *, tls: bool) -> Any:
-    """A new client with connections of its own, which retries nothing."""
+def connect(url: ServerUrl, address: str, *, tls: bool) -> Any:
+    """A new client with connections of its own, which repeats no insert."""
     module, options = driver(), url.options
     seconds = float(options.get("timeout_seconds", TIMEOUT_SECONDS))
     connect_seconds = float(options.get("connect_timeout_seconds", min(CONNECT_SECONDS, seconds)))
-    files = {"ca_cert": "ca_file", "client_cert": "cert_file", "client_cert_key": "key_file"}
-    given = {key: options[name] for key, name in files.items() if options.get(name)}
+    given = {"ssl_context": tls_context(options), "ca_cert": options.get("ca_file")} if tls else {}
     host, port = url.hosts[0]
     manager = module.driver.httputil.get_pool_manager(verify=not options.get("insecure_tls"), **given)
     limit_answers(manager.connection_from_host(host, port, "https" if tls else "http"), connect_seconds)
+    manager.request = _understood(manager.request, address)
     client = module.get_client(
         interface="https" if tls else "http",
         host=host,
@@ -70,6 +72,26 @@ def connect(url: ServerUrl, *, tls: bool) -> Any:
     return client
 
 
+def _understood(request: Callable[..., Any], address: str) -> Callable[..., Any]:
+    """A refusal without a code of ClickHouse's is a proxy's or load balancer's: its status says what to do."""
+
+    def understood(*arguments: Any, **options: Any) -> Any:
+        response = request(*arguments, **options)
+        status = response.status
+        if status < 300 or "X-ClickHouse-Exception-Code" in response.headers:
+            return response
+        said = f"{address} answered {status}: {response.data[:200].decode('utf-8', 'replace').strip()}"
+        if status == 413:
+            raise TooLarge(said)
+        if status in (408, 429) or status >= 500:
+            raise Unavailable(said, retry_after({"retry-after": response.headers.get("retry-after", "")}))
+        if status in (401, 403):
+            raise Misconfigured(f"{said}; correct user and password, or let this user through")
+        raise Misconfigured(f"{said}; the URL must lead to ClickHouse's HTTP interface, with its scheme and port")
+
+    return understood
+
+
 @contextmanager
 def translated(address: str, database: str) -> Iterator[None]:
     """What names no cause that we know goes on as it is: then the agent bisects the batch."""
@@ -79,16 +101,24 @@ def translated(address: str, database: str) -> Iterator[None]:
     try:
         yield
     except errors.Error as error:
+        if untrusted := _certificate_error(error):
+            remedy = "name the authority's certificate with ca_file="
+            raise Misconfigured(f"{address}: {untrusted.verify_message}; {remedy}") from error
         code = getattr(error, "code", None)
         if code in _PERSON_MUST_ACT:
             remedy = _PERSON_MUST_ACT[code].format(script=schemas.script(database))
             raise Misconfigured(f"{address}: {error}; {remedy}") from error
         if code in _TOO_LARGE:
             raise TooLarge(f"{address}: {error}") from error
-        if code in _PASSING or (code is None and isinstance(error, errors.OperationalError)):
-            raise Unavailable(f"{address}: {error}") from error
-        if isinstance(error, errors.StreamFailureError):
+        without_code = code is None and type(error) in (errors.DatabaseError, errors.OperationalError)
+        if code in _PASSING or without_code or isinstance(error, errors.StreamFailureError):
             raise Unavailable(f"{address}: {error}") from error
         raise
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Unavailable(f"{address}: {error}") from error
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
