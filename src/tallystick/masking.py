@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -98,15 +99,15 @@ def _tells(parameter: str) -> bool:
     return re.fullmatch(_TELLTALE, re.sub(r"[-_.]|%[0-9A-Fa-f]{2}", "", parameter)) is not None
 
 
-def hider(url: str | None) -> Callable[[str], str]:
+def hider(*urls: str | None) -> Callable[[str], str]:
     """Masks a text that others wrote, such as a driver's error: every URL in it, and wherever they stand the secrets of
-    the URL given here, as they are written in it and as they are meant. Very short ones, and a user part without a
+    the URLs given here, as they are written there and as they are meant. Very short ones, and a user part without a
     password, only as whole words.
     """
     from urllib.parse import unquote, unquote_plus  # not needed by who only records
 
     patterns = set()
-    for secret, words in _secrets_of(url or ""):
+    for secret, words in itertools.chain.from_iterable(_secrets_of(url or "") for url in urls):
         for spelling in {secret, unquote(secret), unquote_plus(secret)} - {"", MASK}:
             whole = words or len(spelling) < _SHORT
             patterns.add(rf"(?<!\w){re.escape(spelling)}(?!\w)" if whole else re.escape(spelling))

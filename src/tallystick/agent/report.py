@@ -52,7 +52,7 @@ class Report:
         hide: Callable[[str], str] | None = None,
     ) -> None:
         self._folder = folder
-        self.hide = hide or hider(None)
+        self.hide = hide or hider()
         self._written = 0.0
         names = ("delivered_records", "rejected_records", "written_batches", "failed_writes", "write_seconds")
         totals = {f"tallystick_agent_{name}_total": 0.0 for name in names}

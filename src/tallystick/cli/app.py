@@ -109,7 +109,7 @@ class Commands(click.Group):
 
 
 def _one_line(error: Exception) -> str:
-    return hider(None)(" ".join(str(error).split())) or type(error).__name__
+    return hider()(" ".join(str(error).split())) or type(error).__name__
 
 
 @click.group(

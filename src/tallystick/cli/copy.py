@@ -21,7 +21,9 @@ from tallystick.cli.app import Failure
 from tallystick.cli.options import Filters, filter_options, json_option
 from tallystick.cli.output import json_document, note
 from tallystick.cli.tail import readable
+from tallystick.cli.targets import opened
 from tallystick.errors import TooLarge, Unavailable
+from tallystick.masking import hider
 from tallystick.records import Batch, Record
 
 READ_RECORDS: Final = 5_000
@@ -45,15 +47,16 @@ def copy(source: str, target: str, names: tuple[str, ...], filters: Filters, as_
     origin, goal = plugins.backend_from_url(source), plugins.backend_from_url(target)
     if origin.address == goal.address:
         raise click.UsageError(f"FROM and TO are the same database, {goal.address}")
-    origin.open()
-    goal.open()
-    read, rejected = 0, dict[str, str]()
+    opened(origin, source)
+    opened(goal, target)
+    read, rejected, hide = 0, dict[str, str](), hider(source, target)
     try:
         for batch in batches(readable(origin).records(filters.query(names))):
             read += len(batch)
-            rejected.update(write(goal, batch))
+            rejected.update((identity, hide(reason)) for identity, reason in write(goal, batch).items())
     except Unavailable as error:
-        raise Failure(f"{error}; {read} records were read until then: run the same command again to go on") from error
+        why = f"{hide(str(error))}; {read} records were read until then"
+        raise Failure(f"{why}: run the same command again to go on") from error
     finally:
         origin.close()
         goal.close()
@@ -100,4 +103,4 @@ def write(backend: Backend, batch: Batch) -> dict[str, str]:
         return write(backend, first) | write(backend, second)
     if result.kept:
         raise Unavailable(f"{backend.address}: {next(iter(result.kept.values()))}", result.retry_after_seconds)
-    return {batch.records[index].id: reason for index, reason in result.rejected.items()}
+    return {batch.records[index].id: str(reason) for index, reason in result.rejected.items()}

@@ -17,8 +17,8 @@ import msgspec
 from tallystick.backends.base import Backend
 from tallystick.backends.sqlite import SqliteBackend
 from tallystick.cli.options import Where
-from tallystick.errors import SettingsError, TallystickError
-from tallystick.masking import MASK, mask_url
+from tallystick.errors import BackendError, SettingsError, TallystickError
+from tallystick.masking import MASK, hider, mask_url
 from tallystick.plugins import backend_from_url
 from tallystick.recorder.route import pipeline_of
 from tallystick.settings import Settings, load_settings
@@ -152,5 +152,16 @@ def open_to_read(target: Target, *, ours: bool = True) -> Backend:
     if isinstance(backend, SqliteBackend) and not backend.path.exists():
         raise NothingYet(f"nothing was delivered to {target.address} yet; `tallystick status` says what is on its way")
     if ours:
-        backend.open()
+        opened(backend, target.url)
     return backend
+
+
+def opened(backend: Backend, url: str | None) -> None:
+    """Open it. What a driver raises, and not we, becomes a `BackendError` that shows no secret of the URL."""
+    try:
+        backend.open()
+    except (TallystickError, OSError):
+        raise
+    except Exception as error:
+        why = hider(url)(f"{type(error).__name__}: {error}")
+        raise BackendError(f"{backend.address} cannot be opened: {why}") from error

@@ -50,7 +50,7 @@ class Inline:
         self, backend: Backend, app: str, host: str, tags: Tags, hide: Callable[[str], str] | None = None
     ) -> None:
         self.backend = backend
-        self._hide = hide or hider(None)
+        self._hide = hide or hider()
         self._about = (app, host, dict(tags))
         self._open = False
         self._instead: Lines | None = None

@@ -16,7 +16,8 @@ from tallystick.cli.health import LATE_SECONDS, Health, health
 from tallystick.cli.repair import STALE_SECONDS
 from tallystick.cli.targets import NothingYet, Target, open_to_read
 from tallystick.cli.text import number, size, span
-from tallystick.errors import Misconfigured, MissingExtra, SettingsError, TallystickError
+from tallystick.errors import BackendError, Misconfigured, MissingExtra, SettingsError, TallystickError
+from tallystick.masking import hider
 from tallystick.settings import Settings
 from tallystick.spool.folder import Folder
 from tallystick.spool.reader import SegmentReader
@@ -179,16 +180,18 @@ def database(target: Target) -> Iterator[Finding]:
 
 
 def _asked(target: Target) -> Iterator[Finding]:
+    hide = hider(target.url)
     try:
         backend = open_to_read(target)
     except NothingYet:
         yield ok(f"{target.address} is made at the first delivery")
         return
     except (Misconfigured, MissingExtra, SettingsError) as error:
-        yield fail(f"{target.address}: {error}", "do as it says")
+        yield fail(f"{target.address}: {hide(str(error))}", "do as it says")
         return
     except Exception as error:  # whatever a driver raises: it does not answer
-        yield fail(f"{target.address} cannot be reached: {type(error).__name__}: {error}", "see whether it runs")
+        why = f"{target.address} cannot be reached: {type(error).__name__}: {error}"
+        yield fail(hide(str(error) if type(error) is BackendError else why), "see whether it runs")
         return
     try:
         lines = backend.check() if isinstance(backend, Managed) else []
@@ -197,8 +200,9 @@ def _asked(target: Target) -> Iterator[Finding]:
                 yield fail(f"{target.address}: {line.what}", line.remedy or "see `tallystick check`")
         if all(line.ok for line in lines):
             yield ok(f"{target.address} answers")
-    except TallystickError as error:
-        yield fail(f"{target.address}: {error}", "see `tallystick check`")
+    except Exception as error:
+        why = str(error) if isinstance(error, TallystickError) else f"{type(error).__name__}: {error}"
+        yield fail(f"{target.address}: {hide(why)}", "see `tallystick check`")
     finally:
         backend.close()
 
