@@ -9,15 +9,20 @@ from pathlib import Path
 import pytest
 from tests.contract.faults import write_once, write_until_stored
 from tests.contract.http_gate import HttpGate, Reply, Request
-from tests.contract.influxdb import drop, fresh, is_write, names, url_of, write_lines
+from tests.contract.influxdb import drop, fresh, is_write, names, new_name, server_of, url_of, write_lines
 from tests.services import service
 
+from tallystick import Metrics
+from tallystick.agent.agent import Agent
 from tallystick.agent.attempt import Attempt
 from tallystick.agent.delivery import Deliverer
 from tallystick.agent.report import Report
 from tallystick.backends.influxdb import InfluxdbBackend
+from tallystick.backends.influxdb_lines import Native
 from tallystick.errors import Misconfigured, TooLarge, Unavailable
-from tallystick.records import COUNTER, GAUGE, Record
+from tallystick.queries import Query
+from tallystick.records import COUNTER, GAUGE, Batch, Record
+from tallystick.spool.dead import DeadLetters
 from tallystick.spool.folder import Folder
 from tallystick.testing import at, counters, make_batch
 from tallystick.testing.hostile import poison
@@ -44,7 +49,7 @@ def gate(version: int) -> Iterator[HttpGate]:
 
 @both
 def test_a_field_type_conflict_rejects_only_the_conflicting_records(backend: InfluxdbBackend) -> None:
-    """Conflicts in two measurements, and a time beyond the retention: the server names one of these and one number."""
+    """Conflicts in three measurements, of which the server names one."""
     write_lines(backend, f"ints value=7i {at(0)}", f'words value="x" {at(0)}', f'times timestamp_ns="x" {at(0)}')
     taken = ("ints", "words", "times")
     records = [Record(at(i), GAUGE, (*taken, "free", "hits")[i % 5], i / 2, {"n": str(i % 7)}) for i in range(1_000)]
@@ -54,6 +59,58 @@ def test_a_field_type_conflict_rejects_only_the_conflicting_records(backend: Inf
         assert set(rejected) == {index for index, record in enumerate(records) if record.name in taken}
         assert all("field type conflict" in why for why in rejected.values())
         assert names(backend) == ["free"] * 200 + ["hits"] * 200
+
+
+class WithBadLines:
+    """The library's shape, but the lines of some records are such that no server can parse them."""
+
+    def lines(self, batch: Batch) -> tuple[list[str], list[int], dict[int, str]]:
+        lines, indices, rejected = Native().lines(batch)
+        spoiled = {"unquoted": "unquoted text=a 1", "bare": "bare", "number": "number value=1..2 1"}
+        made = [spoiled.get(batch.records[index].name, line) for line, index in zip(lines, indices, strict=True)]
+        return made, indices, rejected
+
+
+@both
+def test_lines_that_cannot_be_parsed_are_rejected_and_their_neighbours_stored_once(
+    version: int, backend: InfluxdbBackend
+) -> None:
+    """Version 1 stores the good lines of a refused batch and version 2 none: the end is the same."""
+    kinds = ("free", "unquoted", "hits", "bare", "number")
+    records = [Record(at(i), GAUGE, kinds[i % 5] if i % 7 == 0 else "free", i) for i in range(1_000)]
+    batch = make_batch(*records)
+    bad = {i for i, record in enumerate(records) if record.name in ("unquoted", "bare", "number")}
+    lines = WithBadLines().lines(batch)[0]
+    assert server_of(backend).write("\n".join(lines).encode()).status == 400
+    assert len(names(backend)) == (1_000 - len(bad) if version == 1 else 0)
+    other = InfluxdbBackend(backend._url, shape=WithBadLines())
+    for _ in range(2):
+        rejected = other.write(batch).rejected
+        assert set(rejected) == bad
+        assert all("unable to parse" in why for why in rejected.values())
+        assert names(backend) == sorted(record.name for i, record in enumerate(records) if i not in bad)
+    other.close()
+
+
+@both
+def test_in_the_end_every_good_record_is_stored_once_and_every_bad_one_is_a_dead_letter(
+    version: int, tmp_path: Path
+) -> None:
+    """From the call that records to the agent that is done."""
+    name = new_name(version)
+    with fresh(version, name=name) as backend:
+        write_lines(backend, f"taken value=7i {time.time_ns()}")
+        with Metrics(url_of(version, name=name), home=tmp_path, deliver="off", exit_timeout_seconds=0) as metrics:
+            for index in range(2_000):
+                metrics.gauge("taken" if index % 10 == 3 else "free", index)
+        (pipeline,) = (path for path in tmp_path.iterdir() if path.name != "home")
+        folder = Folder(tmp_path, pipeline.name)
+        assert Agent(folder, backend).run("empty")
+        letters = DeadLetters(folder).state().letters.values()
+        assert len(letters) == 200
+        assert {letter.batch().records[0].value for letter in letters} == set(range(3, 2_000, 10))
+        assert all(letter.name == "taken" and "field type conflict" in letter.reason for letter in letters)
+        assert [record.value for record in backend.records(Query())] == [i for i in range(2_000) if i % 10 != 3]
 
 
 @both
