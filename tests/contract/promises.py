@@ -38,17 +38,17 @@ PARTS: Final[dict[str, tuple[type, ...]]] = {
 
 IN_THEIR_OWN_WAY: Final[dict[str, dict[str, str]]] = {
     "Hostile texts, poison and verdicts": {
-        "a conflict of types rejects the conflicting records alone": r"type_conflict|field_of_another_type|column_type",
-        "a request that is too large is halved": r"too_large|larger_than_servers_take",
-        "a server in trouble is waited for as it says": r"in_trouble|answer_to_a_whole_request|waited_for_as",
-        "what a person must mend keeps everything and says the remedy": r"person_(must|to)|for_a_person|what_to_do",
+        "a conflict of types rejects the conflicting records alone": r"type_conflict|of_another_type|told_by_their_number",
+        "a request that is too large is halved": r"too_large|larger_than_servers_take|-TooLarge",
+        "a server in trouble is waited for as it says": r"in_trouble|waited_for_as|-Unavailable",
+        "what a person must mend keeps everything and says the remedy": r"person_(must|to)|for_a_person|to_do|-Misconf",
     },
     "The life of a store": {
         "a schema that was changed or lost is noticed and mended": r"noticed_and_mended|is_made_again",
         "no password or token is ever shown": r"never_shown|ever_shown|shown_nowhere",
     },
 }
-"""Heading → promise → the names of tests that prove it, as a pattern."""
+"""Heading → promise → the names of tests that prove it, with their parameters, as a pattern."""
 
 
 def text_of(test: str) -> str:
@@ -104,7 +104,7 @@ def promises_of(item: pytest.Item) -> set[str]:
     said = {str(marker.args[0]) for marker in item.iter_markers("promise")}
     if unknown := said - _KNOWN:
         raise pytest.UsageError(f"{item.nodeid}: no promise {sorted(unknown)} in {__name__}")
-    told = {promise for promise, pattern in _PATTERNS.items() if re.search(pattern, name)}
+    told = {promise for promise, pattern in _PATTERNS.items() if re.search(pattern, item.name)}
     return said | told | ({text_of(name)} & _KNOWN)
 
 

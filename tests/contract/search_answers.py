@@ -117,6 +117,7 @@ class SearchAnswers(SearchBehindAGate):
             backend.write(make_batch(*counters(3)))
         assert type(caught.value) is raises
 
+    @pytest.mark.promise("what a person must mend keeps everything and says the remedy")
     def test_a_user_who_may_not_make_the_template_gets_it_to_hand_on(self, gate: HttpGate) -> None:
         gate.rule = lambda request: (
             (403, JSON, error("security_exception", "action [indices:admin/index_template/put] is unauthorized"))

@@ -53,6 +53,7 @@ class SearchVerdicts(SearchStore):
         assert backend.write(batch.only(result.kept)) == ACCEPTED
         assert self.ids(backend) == sorted(record.id for record in batch.records)
 
+    @pytest.mark.promise("what a person must mend keeps everything and says the remedy")
     def test_an_index_that_takes_nothing_keeps_its_records(self, backend: SearchBackend) -> None:
         name = self.make_index(backend)
         ask(backend, "POST", f"/{name}/_close")

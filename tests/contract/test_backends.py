@@ -12,8 +12,10 @@ from tests.contract.promises import NO_SERVER
 
 from tallystick.backends.base import Backend
 from tallystick.backends.memory import MemoryBackend
+from tallystick.backends.parquet import ParquetBackend
 from tallystick.backends.sqlite import SqliteBackend
 from tallystick.errors import Misconfigured
+from tallystick.queries import Query
 from tallystick.testing import BackendContract, counters, make_batch
 
 UNTYPED = "a value may be of any type in every record"
@@ -73,3 +75,26 @@ class TestSqlite(BackendContract):
         with closing(sqlite3.connect(backend.path)) as connection, connection:
             connection.execute("UPDATE meta SET value = 1 WHERE key = 'schema'")
         assert not backend.write(make_batch(*counters(3))).rejected
+
+
+class TestParquetFolder:
+    """Parquet's contract is in `test_parquet.py`."""
+
+    does_not_apply: ClassVar[dict[str, str]] = {
+        **NO_SERVER,
+        "a conflict of types rejects the conflicting records alone": UNTYPED,
+    }
+
+    def test_a_schema_that_was_changed_or_lost_is_noticed_and_mended(self, tmp_path: Path) -> None:
+        backend = ParquetBackend(tmp_path / "store")
+        backend.open()
+        batch = make_batch(*counters(3))
+        backend.write(batch)
+        (backend.path / "_tallystick.json").unlink()
+        (line,) = backend.check()
+        assert not line.ok
+        assert "tallystick setup" in line.remedy
+        assert backend.setup()
+        assert [line for line in backend.check() if not line.ok] == []
+        backend.write(batch)
+        assert len(list(backend.records(Query()))) == 3
