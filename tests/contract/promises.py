@@ -38,7 +38,7 @@ PARTS: Final[dict[str, tuple[type, ...]]] = {
 
 IN_THEIR_OWN_WAY: Final[dict[str, dict[str, str]]] = {
     "Hostile texts, poison and verdicts": {
-        "a conflict of types rejects the conflicting records alone": r"type_conflict|of_another_type|told_by_their_number",
+        "a conflict of types rejects the conflicting records alone": r"type_conflict|of_another_type|by_their_number",
         "a request that is too large is halved": r"too_large|larger_than_servers_take|-TooLarge",
         "a server in trouble is waited for as it says": r"in_trouble|waited_for_as|-Unavailable",
         "what a person must mend keeps everything and says the remedy": r"person_(must|to)|for_a_person|to_do|-Misconf",
