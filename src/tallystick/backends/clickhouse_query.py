@@ -37,7 +37,7 @@ def foreign(source: Foreign, query: Query) -> str:
     """The same columns out of somebody else's table."""
     time_ns = {
         "native": "toUnixTimestamp64Nano(toDateTime64({c}, 9, 'UTC'))",
-        "iso": "toUnixTimestamp64Nano(parseDateTime64BestEffort({c}, 9, 'UTC'))",
+        "iso": "toUnixTimestamp64Nano(parseDateTime64BestEffortOrNull({c}, 9, 'UTC'))",
         "ns": "toInt64({c})",
         "us": "toInt64({c} * 1000)",
         "ms": "toInt64({c} * 1000000)",
@@ -52,7 +52,8 @@ def foreign(source: Foreign, query: Query) -> str:
     return (
         f"SELECT * FROM (SELECT {time_ns} AS timestamp_ns, {name} AS name, {kind} AS kind, NULL AS unit,"
         f" CAST(t.{quoted(source.value)}, 'Nullable(Float64)') AS value, {tags if pairs else 'map()'} AS tags,"
-        f" 1.0 AS sample_rate FROM {table} AS t) WHERE {' AND '.join(fits(query)) or '1'}"
+        f" 1.0 AS sample_rate FROM {table} AS t)"
+        f" WHERE {' AND '.join(['timestamp_ns IS NOT NULL', 'name IS NOT NULL', *fits(query)])}"
     )
 
 

@@ -74,6 +74,7 @@ def foreign(source: Foreign, root: Path) -> Source:
         f" CAST({quoted(source.value)} AS DOUBLE) AS value, {tags} AS tags, 1.0::DOUBLE AS sample_rate"
         f" FROM {read_parquet()}"
     )
+    sql = f"SELECT * FROM ({sql}) AS theirs WHERE timestamp_ns IS NOT NULL AND name IS NOT NULL"
     where = f"{patterns([root])[0]}/{source.source}" if not source.source.startswith("/") else source.source
     return sql, [*([] if source.name else [source.source]), *source.tags, where]
 
