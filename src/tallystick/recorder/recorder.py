@@ -218,10 +218,10 @@ class Recorder:
         )
 
     def _refuse(self, error: RecordError, name: object) -> None:
-        if self.shared.settings.strict:
-            raise error
         shown = printable(name)
         self.spool.tally.add("refused", error.reason, shown)
+        if self.shared.settings.strict:
+            raise error
         self.shared.refusals.note(error, shown)
 
     def _full(self, name: object) -> Any:

@@ -116,12 +116,12 @@ def test_a_namespace_that_is_no_text_is_refused_with_the_remedy(metrics: Metrics
         metrics.bind(namespace=5)  # type: ignore[arg-type]
 
 
-def test_strict_raises_instead_of_counting_and_logging(make_metrics: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_strict_raises_and_counts_instead_of_logging(make_metrics: Make, caplog: pytest.LogCaptureFixture) -> None:
     metrics = make_metrics(strict=True)
     with caplog.at_level(logging.DEBUG), pytest.raises(RecordError):
         metrics.increment("a", math.nan)
     assert caplog.records == []
-    assert metrics.refused == {}
+    assert metrics.refused == {("nan", "a"): 1}
 
 
 def test_a_variable_like_a_misspelt_setting_is_logged_and_those_of_others_are_left_alone(
