@@ -190,8 +190,7 @@ class Agent:
             source.close(keep_notes=self._election.kept())
             self._source = None
             self.report.write(at_once=True)
-            with contextlib.suppress(Exception):
-                deliverer.close()
+            deliverer.close()
 
     def _retry_dead(self, source: SpoolSource, deliverer: Deliverer) -> bool:
         """Deliver the dead letters that somebody asked to retry; looks into the log only when it changed."""

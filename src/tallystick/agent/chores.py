@@ -46,7 +46,7 @@ class Retention:
         self._next = time.monotonic() + PRUNE_SECONDS
         try:
             gone = self._backend.prune(time.time() - self._days * 86_400)
-        except Exception as error:  # whatever a driver raises: delivery goes on, and the next hour tries again
+        except (Exception, SystemExit) as error:  # whatever a driver does: delivery goes on, the next hour tries again
             why = report.hide(f"{type(error).__name__}: {error}")
             logger.warning("%s does not forget records older than %d days: %s", self._backend.address, self._days, why)
         else:

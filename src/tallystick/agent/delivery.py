@@ -60,7 +60,9 @@ class Deliverer:
         """Try once. Reasons of rejected records by their offset; what is to be tried again goes on the stack."""
         try:
             self.open()
-        except Exception as error:  # whatever it is, no record is to blame for it
+        except (Exception, SystemExit) as error:  # whatever it is, no record is to blame for it
+            if _ends_the_process(error):
+                raise
             waiting.append(part)
             self._failed(error)
             return {}
@@ -78,8 +80,8 @@ class Deliverer:
             self._failed(error)
             return {}
         except (Exception, SystemExit) as error:
-            if isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread():
-                raise  # of a signal handler: the process is to end
+            if _ends_the_process(error):
+                raise
             if len(part) == 1:
                 return {part.records[0].offset: f"{type(error).__name__}: {error}"}
             waiting.extend(part.split(len(part) // 2)[::-1])
@@ -104,7 +106,7 @@ class Deliverer:
             self._backend.open()
             self._open = True
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._open = False
         wait = self._backoff.failed(getattr(error, "retry_after_seconds", None))
         self._report.failed(error)
@@ -120,8 +122,18 @@ class Deliverer:
             raise Stopped(f"stopped while {self._backend.address} did not take records")
 
     def close(self) -> None:
-        self._backend.close()
+        """Never raises: nothing is on its way any more."""
         self._open = False
+        try:
+            self._backend.close()
+        except (Exception, SystemExit) as error:
+            if _ends_the_process(error):
+                raise
+
+
+def _ends_the_process(error: BaseException) -> bool:
+    """Whether it is the exit of a signal handler, and not one of the backend's own."""
+    return isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread()
 
 
 def verdict(backend: Backend, batch: Batch, answer: object) -> WriteResult:

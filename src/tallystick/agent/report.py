@@ -72,7 +72,7 @@ class Report:
     def rejected(self, records: int) -> None:
         self._add("rejected_records", records)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         self._add("failed_writes", 1)
         self.heartbeat.last_failed = time.time()
         self.heartbeat.last_error = self.hide(f"{type(error).__name__}: {error}")

@@ -246,7 +246,7 @@ def test_what_happened_is_in_the_report(make_line: MakeLine) -> None:
     errors: list[tuple[str, bool]] = []
     failed = line.report.failed
 
-    def note(error: Exception) -> None:
+    def note(error: BaseException) -> None:
         failed(error)
         errors.append((line.report.heartbeat.last_error, line.report.heartbeat.action_needed))
 
