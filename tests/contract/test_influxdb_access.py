@@ -7,12 +7,13 @@ import os
 import traceback
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.contract.faults import write_once
 from tests.contract.http_gate import HttpGate
 from tests.contract.influxdb import drop, fresh, names, server_of, url_of
-from tests.services import service
+from tests.services import _own, kill, restart, service
 
 from tallystick.backends.influxdb import InfluxdbBackend
 from tallystick.backends.influxdb_servers import Server2
@@ -127,12 +128,53 @@ def test_a_token_that_may_only_write_delivers_without_setup(token: Any) -> None:
     assert len(names(reader)) == 3
 
 
-def test_a_user_who_may_not_create_the_database_gets_the_statement() -> None:
-    with HttpGate(service("influxdb1")) as gate:
-        said = b'{"error": "error authorizing query: shop not authorized, requires admin privilege"}'
-        gate.rule = lambda request: (403, {}, said) if b"CREATE" in request.body else None
-        with pytest.raises(Misconfigured, match='as an administrator run: CREATE DATABASE "'):
-            InfluxdbBackend.from_url(url_of(1, gate.port)).open()
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[str]:
+    """`host:port` of a server of version 1 that asks for passwords; each user's is the name. There is a database `shop`
+    with `ada`, who may write and read it, and `wren`, who may only write."""
+    url = service("influxdb1", own=True)
+    root = InfluxdbBackend.from_url(f"influxdb://root:root@{urlsplit(url).netloc}/shop")
+    root.open()
+    users = [f"CREATE USER {name} WITH PASSWORD '{name}'" for name in ("ada", "wren")]
+    rights = ["GRANT ALL ON shop TO ada", "GRANT WRITE ON shop TO wren"]
+    server_of(root).ask(["CREATE USER root WITH PASSWORD 'root' WITH ALL PRIVILEGES", *users, *rights])
+    root.close()
+    kill("influxdb1")
+    _own["influxdb1"]["INFLUXDB_HTTP_AUTH_ENABLED"] = "true"
+    restart("influxdb1")
+    yield urlsplit(url).netloc
+    kill("influxdb1")
+    del _own["influxdb1"]["INFLUXDB_HTTP_AUTH_ENABLED"]
+    restart("influxdb1")
+
+
+def test_a_user_with_all_rights_on_the_database_needs_no_others(guarded: str) -> None:
+    backend = InfluxdbBackend.from_url(f"influxdb://ada:ada@{guarded}/shop")
+    for moment in (0, 1):
+        write_once(backend, make_batch(*counters(3), Record(at(moment), GAUGE, "order", moment, own_id="a")))
+    assert names(backend) == ["hits"] * 6 + ["order"]
+    assert all(line.ok for line in backend.check())
+    assert backend.prune(at(10) / 1e9) == 7
+    backend.close()
+
+
+def test_a_user_who_may_only_write_delivers(guarded: str) -> None:
+    backend = InfluxdbBackend.from_url(f"influxdb://wren:wren@{guarded}/shop")
+    write_once(backend, make_batch(*counters(3)))
+    with pytest.raises(Misconfigured, match="requires READ on shop"):
+        write_once(backend, make_batch(Record(at(0), GAUGE, "order", 1, own_id="a")))
+    backend.close()
+
+
+def test_a_user_who_may_not_create_the_database_gets_the_statement(guarded: str) -> None:
+    with pytest.raises(Misconfigured, match='as an administrator run: CREATE DATABASE "other"'):
+        InfluxdbBackend.from_url(f"influxdb://ada:ada@{guarded}/other").open()
+
+
+@pytest.mark.parametrize("user", ["ada:wrong@", "nobody:x@", ""])
+def test_a_wrong_password_is_said_to_be_so(guarded: str, user: str) -> None:
+    with pytest.raises(Misconfigured, match="check the user and password"):
+        InfluxdbBackend.from_url(f"influxdb://{user}{guarded}/shop").open()
 
 
 @pytest.mark.parametrize(("scheme", "version"), [("influxdb2", 1), ("influxdb", 2)])
