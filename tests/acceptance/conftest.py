@@ -1,4 +1,4 @@
-"""What the acceptance tests share: a stage with real processes."""
+"""What the acceptance tests share: a stage with real processes, and time enough for full counts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.spools import Left, leave
-from tests.acceptance.stage import Stage
+from tests.acceptance.stage import PATIENCE_SECONDS, THOROUGH_PATIENCE_SECONDS, Stage
+
+HERE = Path(__file__).parent
+THOROUGH_TEST_SECONDS = 7200
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Full counts take longer than any other test may."""
+    if config.getoption("--thorough"):
+        for item in items:
+            if HERE in item.path.parents:
+                item.add_marker(pytest.mark.timeout(THOROUGH_TEST_SECONDS))
 
 
 @pytest.fixture
-def stage(home: Path, tmp_path: Path) -> Iterator[Stage]:
+def stage(home: Path, tmp_path: Path, thorough: bool) -> Iterator[Stage]:
     """Programs started on it share the test's home and end with the test."""
-    stage = Stage(home, tmp_path)
+    stage = Stage(home, tmp_path, THOROUGH_PATIENCE_SECONDS if thorough else PATIENCE_SECONDS)
     yield stage
     stage.clean_up()
 

@@ -29,13 +29,16 @@ from tallystick.spool.folder import Folder
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 60.0
 """Longer than anything here takes on a busy machine: who is not done by then hangs."""
+THOROUGH_PATIENCE_SECONDS = 900.0
+"""The same for the full counts of --thorough."""
 
 
 class Running:
     """A program that runs. Its standard error goes to a file, which a failed wait shows."""
 
-    def __init__(self, command: list[str], errors: Path, folder: Path) -> None:
+    def __init__(self, command: list[str], errors: Path, folder: Path, patience_seconds: float) -> None:
         self.name = " ".join(command[1:])
+        self._patience_seconds = patience_seconds
         self._errors = errors
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.ended_at = math.inf
@@ -68,9 +71,9 @@ class Running:
     def line(self) -> str:
         """The next line that the program says."""
         try:
-            line = self._lines.get(timeout=PATIENCE_SECONDS)
+            line = self._lines.get(timeout=self._patience_seconds)
         except queue.Empty:
-            raise AssertionError(f"{self.name} says nothing for {PATIENCE_SECONDS} s\n{self.errors}") from None
+            raise AssertionError(f"{self.name} says nothing for {self._patience_seconds} s\n{self.errors}") from None
         assert line is not None, f"{self.name} ended and did not say what was waited for\n{self.errors}"
         return line
 
@@ -93,8 +96,9 @@ class Running:
         self.process.kill()
         self.wait()
 
-    def wait(self, timeout_seconds: float = PATIENCE_SECONDS) -> int:
+    def wait(self, timeout_seconds: float | None = None) -> int:
         """Its exit code (a negative one is the signal that ended it), as soon as it has ended."""
+        timeout_seconds = self._patience_seconds if timeout_seconds is None else timeout_seconds
         ready, _, _ = select.select([self._ended], [], [], timeout_seconds)
         if not ready:
             self.process.send_signal(signal.SIGABRT)  # makes it say where each of its threads is
@@ -146,9 +150,10 @@ class Running:
 class Stage:
     """A home, the programs that work in it, and what they left there."""
 
-    def __init__(self, home: Path, folder: Path) -> None:
+    def __init__(self, home: Path, folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self.home = home
         self._folder = folder
+        self._patience_seconds = patience_seconds
         self._running: list[Running] = []
 
     def start(self, program: str, *arguments: object) -> Running:
@@ -164,7 +169,7 @@ class Stage:
 
     def run_command(self, command: list[str]) -> Running:
         errors = self._folder / f"{len(self._running)}.stderr"
-        self._running.append(Running(command, errors, self._folder))
+        self._running.append(Running(command, errors, self._folder, self._patience_seconds))
         return self._running[-1]
 
     def drain(self, *arguments: object) -> None:
