@@ -9,7 +9,7 @@ from typing import Any
 
 import pymongo
 import pytest
-from tests.contract.faults import FaultContract
+from tests.contract.faults import CrashContract, FaultContract
 from tests.services import service
 
 from tallystick.backends.base import Backend
@@ -67,6 +67,14 @@ class TestMongodbOnABadNetwork(FaultContract):
 
     def tear_down(self, backend: Backend) -> None:
         drop(backend)
+
+
+class TestMongodbCrash(CrashContract):
+    server = "mongodb"
+
+    def make_backend(self, port: int, timeout_seconds: float) -> Backend:
+        url = new_url(f"mongodb://127.0.0.1:{port}")
+        return MongodbBackend.from_url(f"{url}?timeout_seconds={timeout_seconds}&directConnection=true")
 
 
 def test_a_ready_client_is_used_and_left_open() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.contract.faults import FaultContract
+from tests.contract.faults import CrashContract, FaultContract
 from tests.services import service
 
 from tallystick.backends.base import Backend
@@ -52,3 +52,11 @@ class TestPostgresqlOnABadNetwork(FaultContract):
 
     def tear_down(self, backend: Backend) -> None:
         drop(backend)
+
+
+class TestPostgresqlCrash(CrashContract):
+    server = "postgresql"
+
+    def make_backend(self, port: int, timeout_seconds: float) -> Backend:
+        url = new_url(f"postgresql://postgres@127.0.0.1:{port}/tallystick")
+        return PostgresqlBackend.from_url(f"{url}&timeout_seconds={timeout_seconds}")

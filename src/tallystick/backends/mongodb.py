@@ -20,9 +20,9 @@ from tallystick.backends import mongodb_care as care
 from tallystick.backends import mongodb_query as queries
 from tallystick.backends._url import OPTIONS, ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
-from tallystick.backends.mongodb_connection import PASSING, connect, driver, translated
+from tallystick.backends.mongodb_connection import NOT_ALLOWED, PASSING, connect, driver, translated
 from tallystick.backends.mongodb_shape import Native
-from tallystick.errors import QueryError, SettingsError, Unavailable
+from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -35,8 +35,8 @@ class MongodbBackend:
 
     `client` is a ready `pymongo.MongoClient`. Our options: `collection`, `ttl_days` (documents leave that long after
     their own time, by a TTL index), `timeout_seconds`, `connect_timeout_seconds`, `setup`, `password_env`,
-    `password_file`, `ca_file`, `allow_plain_credentials`; all others (`replicaSet`, `tls`, `authSource`, …) go to the
-    driver.
+    `password_file`, `ca_file`, `cert_file` (with its key), `insecure_tls`, `allow_plain_credentials`; all others
+    (`replicaSet`, `tls`, `authSource`, …) go to the driver.
     """
 
     inline: ClassVar[bool] = False
@@ -70,8 +70,13 @@ class MongodbBackend:
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         ours = urlencode([(key, text) for key, text in pairs if key in known])
         theirs = {key: text for key, text in pairs if key not in known}
-        tls = parts.scheme == "mongodb+srv" or "true" in (theirs.get("tls"), theirs.get("ssl"))
+        given = dict(pairs)
+        said = {given.get(key, "no").lower() for key in ("tls", "ssl", "insecure_tls")}
+        tls = bool({"ca_file", "cert_file"} & given.keys() or {"true", "yes", "1", "on"} & said)
+        tls = tls or parts.scheme == "mongodb+srv"
         read = read_url(urlunsplit(parts._replace(query=ours)), default_port=27017, tls=tls, options=_OURS)
+        if "key_file" in read.options:
+            raise SettingsError("backend: MongoDB's driver takes certificate and key in one PEM file, as cert_file")
         return cls(read, driver_options=theirs)
 
     @property
@@ -95,8 +100,21 @@ class MongodbBackend:
             if self._ready or not self._options.get("setup", True):
                 self._client.admin.command("ping")
             else:
-                care.ensure(self._client[self._database], self._collection_name, self._options.get("ttl_days", 0))
+                self._ensure()
         self._ready = True
+
+    def _ensure(self) -> list[str]:
+        ttl_days = self._options.get("ttl_days", 0)
+        try:
+            return care.ensure(self._client[self._database], self._collection_name, ttl_days)
+        except driver().errors.OperationFailure as error:
+            if error.code != NOT_ALLOWED:
+                raise
+            script = care.script(self._database, self._collection_name, ttl_days)
+            raise Misconfigured(
+                f"{self.address}: {error.details.get('errmsg') if error.details else error}; grant this user the role"
+                f" readWrite, or let an administrator run this and add setup=no to the URL:\n{script}"
+            ) from error
 
     def _connect(self) -> None:
         """Have a client of this process, which connects when it is first used; a parent's is left to it."""
@@ -213,8 +231,8 @@ class MongodbBackend:
     # --- looking after it ---
 
     def setup(self) -> list[str]:
-        with self._opened() as database:
-            return care.ensure(database, self._collection_name, self._options.get("ttl_days", 0))
+        with self._opened():
+            return self._ensure()
 
     def check(self) -> list[Line]:
         with self._opened() as database:

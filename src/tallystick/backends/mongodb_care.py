@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from tallystick.backends.base import Line
@@ -30,6 +31,15 @@ def ensure(database: Any, name: str, ttl_days: int) -> list[str]:
         database.command("collMod", name, index={"name": TTL, "expireAfterSeconds": seconds})
         done.append(f"changed the index {TTL}: {after}")
     return done
+
+
+def script(database: str, name: str, ttl_days: int) -> str:
+    """What an administrator runs in the shell for a user who may not create indexes."""
+    wanted: list[tuple[Any, Any]] = [(dict.fromkeys(fields, 1), {"name": _name(fields)}) for fields in INDEXES]
+    if ttl_days:
+        wanted.append(({"timestamp": 1}, {"name": TTL, "expireAfterSeconds": ttl_days * 86_400}))
+    place = f"db.getSiblingDB({json.dumps(database)}).getCollection({json.dumps(name)})"
+    return "\n".join(f"{place}.createIndex({json.dumps(keys)}, {json.dumps(more)})" for keys, more in wanted)
 
 
 def check(collection: Any) -> list[Line]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from tallystick import plugins
-from tallystick.backends._url import ServerUrl
+from tallystick.backends._url import ServerUrl, tls_context
 from tallystick.errors import Misconfigured, Unavailable
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -17,7 +17,18 @@ CONNECT_SECONDS: Final = 5.0
 PASSING: Final = frozenset({50, 64, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031})
 """Codes of troubles that pass: no primary, shutting down, over a time limit, disk full."""
 
-FORBIDDEN: Final = frozenset({13, 18, 8000})
+NOT_ALLOWED: Final = 13
+FORBIDDEN: Final = frozenset({NOT_ALLOWED, 18, 8000})
+
+_TLS: Final = {
+    "Hostname mismatch": "connect to a name that is in the server's certificate",
+    "IP address mismatch": "connect to a name that is in the server's certificate",
+    "CERTIFICATE_VERIFY_FAILED": "name the certificate of the authority that signed the server's with ca_file=;"
+    " insecure_tls=yes gives up on knowing who answers",
+    "CERTIFICATE_REQUIRED": "name a certificate that the server takes, with its key, with cert_file=",
+    "HANDSHAKE_FAILURE": "name a certificate that the server takes, with its key, with cert_file=",
+}
+"""By a part of the driver's message: the remedy. The first that fits counts."""
 
 
 def driver() -> Any:
@@ -38,6 +49,10 @@ def connect(url: ServerUrl | None, driver_options: dict[str, str], address: str)
     connecting = round(1000 * float(options.get("connect_timeout_seconds", min(CONNECT_SECONDS, seconds))))
     more: dict[str, Any] = {"username": url.user, "password": url.password.reveal() if url.password else None}
     more |= {"tlsCAFile": options.get("ca_file"), "tlsCertificateKeyFile": options.get("cert_file")}
+    if options.get("insecure_tls"):
+        more |= {"tls": True, "tlsAllowInvalidCertificates": True}
+    if options.get("ca_file") or options.get("cert_file"):
+        tls_context(options)  # says which file cannot be read
     hosts = url.hosts[0][0] if url.scheme == "mongodb+srv" else ",".join(url.places)
     query = f"?{urlencode(driver_options)}" if driver_options else ""
     try:
@@ -72,6 +87,9 @@ def translated(address: str) -> Iterator[None]:
     except errors.ConfigurationError as error:
         raise Misconfigured(f"{address}: {_short(error)}; correct the URL's options") from error
     except errors.ConnectionFailure as error:
+        cure = next((remedy for sign, remedy in _TLS.items() if sign.lower() in str(error).lower()), None)
+        if cure is not None:
+            raise Misconfigured(f"{address}: {_short(error)}; {cure}") from error
         raise Unavailable(f"{address}: {_short(error)}") from error
 
 
