@@ -37,14 +37,10 @@ def _postgresql() -> str:
         return str(connection.info.parameter_status("server_version")).split()[0]
 
 
-def _mongodb(name: str) -> dict[str, Any]:
+def _mongodb(name: str) -> str:
+    """Of which MongoDB it speaks the protocol: neither of the servers is MongoDB's own."""
     with pymongo.MongoClient[dict[str, Any]](service(name)) as client:
-        return dict(client.server_info())
-
-
-def _ferretdb() -> str:
-    said = _mongodb("mongodb")
-    return f"{said['version']} (FerretDB {said['ferretdbVersion'].removeprefix('v')})"
+        return str(client.server_info()["version"])
 
 
 def _clickhouse() -> str:
@@ -59,8 +55,8 @@ COLUMNS: Final[dict[str, Callable[[], str]]] = {
     "parquet": lambda: f"Parquet (DuckDB {duckdb.__version__})",
     "postgresql": lambda: f"PostgreSQL {_postgresql()}",
     "clickhouse": lambda: f"ClickHouse {_clickhouse()} (chdb)",
-    "mongodb": lambda: f"MongoDB {_ferretdb()}",
-    "mongodb-java": lambda: f"MongoDB {_mongodb('mongodb-java')['version']} (mongo-java-server)",
+    "mongodb": lambda: f"MongoDB {_mongodb('mongodb')} (SecantusDB)",
+    "mongodb-java": lambda: f"MongoDB {_mongodb('mongodb-java')} (mongo-java-server)",
     "influxdb1": lambda: f"InfluxDB {_influxdb('influxdb1')}",
     "influxdb2": lambda: f"InfluxDB {_influxdb('influxdb2')}",
     "influxdb3": lambda: "InfluxDB 3 (stand-in)",
