@@ -26,6 +26,8 @@ _problem = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "promise(text): the row of the table that this test proves")
+    if PLACE and config.getoption("numprocesses", None):
+        raise pytest.UsageError("TALLYSTICK_CONTRACT_TABLE: one process writes the table; leave out -n")
 
 
 @pytest.hookimpl(trylast=True)

@@ -21,6 +21,7 @@ from tests.contract.faults import CrashContract, FaultContract
 
 from tallystick.testing.answers import Answers
 from tallystick.testing.base import Contract
+from tallystick.testing.copying import Copying
 from tallystick.testing.hostile import Hostile
 from tallystick.testing.idempotency import Idempotency, Replacing
 from tallystick.testing.lifecycle import Lifecycle
@@ -31,7 +32,7 @@ PARTS: Final[dict[str, tuple[type, ...]]] = {
     "One record, one row": (Idempotency, Replacing),
     "Answers are the oracle's": (Answers,),
     "Hostile texts, poison and verdicts": (Hostile,),
-    "The life of a store": (Lifecycle,),
+    "The life of a store": (Lifecycle, Copying),
     "Bad networks, and a server that dies": (FaultContract, CrashContract),
 }
 """Heading → the classes whose tests are its rows, in this order."""

@@ -30,7 +30,7 @@ else:
     pytest.register_assert_rewrite(
         *(
             f"tallystick.testing.{part}"
-            for part in ("base", "roundtrip", "idempotency", "answers", "hostile", "lifecycle")
+            for part in ("base", "roundtrip", "idempotency", "answers", "hostile", "lifecycle", "copying")
         )
     )
     from tallystick.testing.base import deliver
