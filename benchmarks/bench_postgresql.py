@@ -33,7 +33,7 @@ class Forgetful(PostgresqlBackend):
     def _transaction(self, batch: Batch, *, carefully: bool) -> dict[int, str]:
         with self._connection.transaction():
             segment = self._segment(batch.header)
-            self._insert(batch.records, segment)
+            self._insert(batch.records, segment, self._shape.writer())
         self._segments[batch.segment] = segment
         return {}
 

@@ -44,11 +44,6 @@ one own id."""
 DAY_NS: Final = 86_400 * 10**9
 _EPOCH: Final = dt.date(1970, 1, 1)
 
-Row = tuple[
-    int, int, int, str, str, str | None, float | None, int | None, str | None, str, float, str | None, str | None
-]
-"""The columns from `timestamp_ns` to `own_id`, the segment as a number and the tags as JSON."""
-
 Cells = tuple[float | None, int | None, str | None, str | None]
 """`value`, `whole`, `content` and `extra`."""
 
@@ -172,17 +167,8 @@ _NO_EXTRA: Final = Extra()
 _decode_extra: Final = msgspec.json.Decoder(Extra).decode
 
 
-def row_of(record: Record, segment: int) -> Row:
-    """Raises `TypeError`, `ValueError` or `OverflowError` for a value that no record may have."""
-    number, whole, content, extra = cells_of(record)
-    own = record.own_id
-    tags = encode(record.tags).decode()
-    head = (record.timestamp_ns, segment, record.offset, record.name, record.kind, record.unit)
-    return (*head, number, whole, content, tags, record.sample_rate, extra, own)
-
-
 def cells_of(record: Record) -> Cells:
-    """Raises as `row_of`."""
+    """Raises `TypeError`, `ValueError` or `OverflowError` for a value that no record may have."""
     value = record.value
     number: float | None = None
     whole: int | None = None
@@ -213,7 +199,7 @@ def cells_of(record: Record) -> Cells:
 
 
 def to_record(row: tuple[Any, ...], header: Header) -> Record:
-    """The inverse of `row_of`; `tags` may come as a dict, `extra` as JSON text."""
+    """Of the columns from `timestamp_ns` to `own_id`; `tags` may come as a dict, `extra` as JSON text."""
     moment, _, place, name, kind, unit, number, whole, content, tags, rate, extra, own = row
     known = _NO_EXTRA if extra is None else _decode_extra(extra)
     value: Value

@@ -12,7 +12,7 @@ What it keeps
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -20,12 +20,11 @@ from urllib.parse import parse_qsl, urlsplit
 from tallystick.backends import postgresql_care as care
 from tallystick.backends import postgresql_query as queries
 from tallystick.backends import postgresql_schema as schemas
-from tallystick.backends._rows import row_of, to_record
 from tallystick.backends._sql import Range, covered, not_stored
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.postgresql_connection import ENCRYPTED, connect, driver, translated
-from tallystick.backends.postgresql_rows import copy_text
+from tallystick.backends.postgresql_rows import Native, Row, Shape, copy_text
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Header, Record
@@ -35,6 +34,7 @@ class PostgresqlBackend:
     """`postgresql://user:password@host:5432/database?schema=tallystick`.
 
     `client` is a ready `psycopg.Connection` in autocommit mode; the backend then cannot connect again by itself.
+    `shape` says what a record is as a row; the library's own by default.
     Options of the URL: `schema`, `timeout_seconds` (each exchange), `connect_timeout_seconds`, `sslmode` (default:
     `verify-full` for other hosts and with a `ca_file`), `ca_file`, `cert_file`, `key_file`, `insecure_tls`, `setup`,
     `password_env`, `password_file`, `allow_plain_credentials`. Of several hosts the one that may be written to is used.
@@ -42,13 +42,21 @@ class PostgresqlBackend:
 
     inline: ClassVar[bool] = False
 
-    def __init__(self, url: ServerUrl | None = None, *, client: Any = None, schema: str = "tallystick") -> None:
+    def __init__(
+        self,
+        url: ServerUrl | None = None,
+        *,
+        client: Any = None,
+        schema: str = "tallystick",
+        shape: Shape | None = None,
+    ) -> None:
         if (url is None) == (client is None):
             raise SettingsError("backend: PostgresqlBackend takes either a url or a client")
         self._url = url
         self._options: dict[str, Any] = {} if url is None else url.options
         self._client = client
         self._schema = self._options.get("schema", schema)
+        self._shape = shape or Native()
         self._connection: Any = None
         self._pid = 0
         self._ready = False
@@ -119,7 +127,7 @@ class PostgresqlBackend:
                 return WriteResult(self._transaction(batch, carefully=True))
 
     def _transaction(self, batch: Batch, *, carefully: bool) -> dict[int, str]:
-        connection, s = self._connection, schemas.quoted(self._schema)
+        connection, s, row = self._connection, schemas.quoted(self._schema), self._shape.writer()
         rejected: dict[int, str] = {}
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (schemas.LOCK % 2**31, batch.segment))
@@ -130,9 +138,9 @@ class PostgresqlBackend:
             ).fetchall()
             fresh = not_stored(batch, stored)
             if carefully:
-                rejected = self._insert_one_by_one(batch, fresh, segment)
+                rejected = self._insert_one_by_one(batch, fresh, segment, row)
             else:
-                self._insert([batch.records[index] for index in fresh], segment)
+                self._insert([batch.records[index] for index in fresh], segment, row)
             self._account(segment, stored, covered(batch, rejected, stored))
         self._segments[batch.segment] = segment
         return rejected
@@ -166,29 +174,31 @@ class PostgresqlBackend:
             known = int(found[0])
         return known
 
-    def _insert(self, records: list[Record], segment: int) -> None:
+    def _insert(self, records: list[Record], segment: int, row: Callable[[Record], Row]) -> None:
         s = schemas.quoted(self._schema)
         points = [record for record in records if record.own_id is None]
         with self._connection.cursor() as cursor:
             if points:
                 with cursor.copy(f"COPY {s}.points ({schemas.COLUMNS}) FROM STDIN") as copy:
-                    copy.write(copy_text(points, segment))
+                    copy.write(copy_text(points, segment, row))
             if len(points) < len(records):
                 columns = schemas.COLUMNS.split(", ")
                 newer = ", ".join(f"{column} = excluded.{column}" for column in columns if column != "own_id")
                 cursor.executemany(
                     f"INSERT INTO {s}.documents AS d ({schemas.COLUMNS}) VALUES ({', '.join(['%s'] * len(columns))})"
                     f" ON CONFLICT (own_id) DO UPDATE SET {newer} WHERE excluded.timestamp_ns >= d.timestamp_ns",
-                    [row_of(record, segment) for record in records if record.own_id is not None],
+                    [(r.timestamp_ns, segment, r.offset, *row(r)) for r in records if r.own_id is not None],
                 )
 
-    def _insert_one_by_one(self, batch: Batch, indices: Iterable[int], segment: int) -> dict[int, str]:
+    def _insert_one_by_one(
+        self, batch: Batch, indices: Iterable[int], segment: int, row: Callable[[Record], Row]
+    ) -> dict[int, str]:
         psycopg = driver()
         rejected = {}
         for index in indices:
             try:
                 with self._connection.transaction():
-                    self._insert([batch.records[index]], segment)
+                    self._insert([batch.records[index]], segment, row)
             except (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError) as error:
                 rejected[index] = f"{type(error).__name__}: {error}"
         return rejected
@@ -224,7 +234,7 @@ class PostgresqlBackend:
             for row in cursor.execute(sql, parameters):
                 if row[1] not in headers:
                     headers[row[1]] = self._header(connection, row[1])
-                yield to_record(row, headers[row[1]])
+                yield self._shape.record(row, headers[row[1]])
 
     def _header(self, connection: Any, segment: int) -> Header:
         table = f"{schemas.quoted(self._schema)}.segments"

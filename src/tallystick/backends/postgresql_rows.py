@@ -1,38 +1,66 @@
-"""Records as PostgreSQL's COPY takes them. `_rows` says what stands in which column."""
+"""Records as rows for PostgreSQL, and the rows as COPY takes them. `_rows` says what stands in which column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
 
-from tallystick.backends._rows import cells_of
+from tallystick.backends._rows import cells_of, to_record
 from tallystick.codec import encode
-from tallystick.records import Record
+from tallystick.records import Header, Record
+
+Row = tuple[str, str, str | None, float | None, int | None, str | None, str, float, str | None, str | None]
+"""The columns from `name` to `own_id`: name, kind, unit, value, whole, content, tags (JSON), sample_rate, extra (JSON),
+own_id. The backend adds those before them, which tell what is stored."""
 
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def copy_text(records: Iterable[Record], segment: int) -> str:
-    """The rows as COPY's text format. What equal records share is made once."""
-    lines: list[str] = []
-    shared: dict[tuple[str, str, str | None, int], tuple[str, str]] = {}
-    for record in records:
-        key = (record.name, record.kind, record.unit, id(record.tags))
-        known = shared.get(key)
+class Shape(Protocol):
+    """What a record is as a row, and back."""
+
+    def writer(self) -> Callable[[Record], Row]:
+        """A function for the records of one batch, so that it may remember what equal ones share. It raises
+        `TypeError`, `ValueError` or `OverflowError` to reject a record."""
+
+    def record(self, row: tuple[Any, ...], header: Header) -> Record:
+        """The inverse, of all columns (from `timestamp_ns` on); `tags` come as a dict, `extra` as JSON text."""
+
+
+class Native:
+    """The library's own shape."""
+
+    def writer(self) -> Callable[[Record], Row]:
+        known: dict[int, str] = {}  # by the identity of tags, which the batch holds on to
+
+        def row(record: Record) -> Row:
+            tags = known.get(id(record.tags))
+            if tags is None:
+                tags = known[id(record.tags)] = encode(record.tags).decode()
+            value, whole, content, extra = cells_of(record)
+            head = record.name, record.kind, record.unit
+            return (*head, value, whole, content, tags, record.sample_rate, extra, record.own_id)
+
+        return row
+
+    def record(self, row: tuple[Any, ...], header: Header) -> Record:
+        return to_record(row, header)
+
+
+def copy_text(records: Iterable[Record], segment: int, row: Callable[[Record], Row]) -> str:
+    """The rows as COPY's text format."""
+    texts: dict[object, str] = {None: "\\N"}
+
+    def field(cell: object) -> str:
+        if type(cell) is float or type(cell) is int:
+            return repr(cell)
+        known = texts.get(cell)
         if known is None:
-            head = "\t".join(map(_field, key[:3]))
-            known = shared[key] = head, _field(encode(record.tags).decode())
-        value, extra = record.value, "\\N"
-        if type(value) is float and not record.words and not record.metadata and value - value == 0.0:
-            cells = f"{value!r}\t\\N\t\\N"
-        else:
-            number, whole, content, more = cells_of(record)
-            cells = f"{_field(number)}\t{_field(whole)}\t{_field(content)}"
-            extra = _field(more)
-        start = f"{record.timestamp_ns}\t{segment}\t{record.offset}\t{known[0]}"
-        lines.append(f"{start}\t{cells}\t{known[1]}\t{record.sample_rate!r}\t{extra}\t\\N\n")
+            known = texts[cell] = str(cell).translate(_ESCAPES)
+        return known
+
+    lines = []
+    for record in records:
+        cells = "\t".join([field(cell) for cell in row(record)])
+        lines.append(f"{record.timestamp_ns}\t{segment}\t{record.offset}\t{cells}\n")
     return "".join(lines)
-
-
-def _field(value: object) -> str:
-    return "\\N" if value is None else str(value).translate(_ESCAPES)
