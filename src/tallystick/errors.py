@@ -37,7 +37,7 @@ class MissingExtra(TallystickError, ImportError):
 class RecordError(TallystickError, ValueError):
     """A record was refused at the call, before anything was stored.
 
-    Raised only by `Metrics(strict=True)`; otherwise the refusal is counted by reason and name and logged at
+    Every refusal is counted by reason and name. It is raised only by `Metrics(strict=True)`, otherwise logged at
     most once in ten seconds for each reason. Remedy: correct the argument that `field` names.
 
     `reason` is a short word for counting (`"nan"`, `"name"`, `"too_large"`, …), `field` the argument

@@ -92,7 +92,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path, _is("The folder that holds every pipeline's spool, dead letters and SQLite file.", "a folder's path")
     ] = msgspec.field(default_factory=default_home)
     strict: Annotated[
-        bool, _is("Whether a refused record raises RecordError instead of being counted.", "true or false")
+        bool,
+        _is(
+            "Whether a refused record raises RecordError instead of being logged; it is counted either way.",
+            "true or false",
+        ),
     ] = False
     sample_rate: Annotated[
         float,
