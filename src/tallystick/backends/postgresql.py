@@ -24,7 +24,7 @@ from tallystick.backends._sql import Range, covered, not_stored
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.postgresql_connection import ENCRYPTED, connect, driver, translated
-from tallystick.backends.postgresql_rows import Native, Row, Shape, copy_text
+from tallystick.backends.postgresql_rows import Native, Row, Shape, copy_texts
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Header, Record
@@ -180,7 +180,8 @@ class PostgresqlBackend:
         with self._connection.cursor() as cursor:
             if points:
                 with cursor.copy(f"COPY {s}.points ({schemas.COLUMNS}) FROM STDIN") as copy:
-                    copy.write(copy_text(points, segment, row))
+                    for text in copy_texts(points, segment, row):
+                        copy.write(text)
             if len(points) < len(records):
                 columns = schemas.COLUMNS.split(", ")
                 newer = ", ".join(f"{column} = excluded.{column}" for column in columns if column != "own_id")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 from tallystick.backends._rows import cells_of, to_record
@@ -13,6 +13,7 @@ Row = tuple[str, str, str | None, float | None, int | None, str | None, str, flo
 """The columns from `name` to `own_id`: name, kind, unit, value, whole, content, tags (JSON), sample_rate, extra (JSON),
 own_id. The backend adds those before them, which tell what is stored."""
 
+_LINES: Final = 500
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -47,8 +48,8 @@ class Native:
         return to_record(row, header)
 
 
-def copy_text(records: Iterable[Record], segment: int, row: Callable[[Record], Row]) -> str:
-    """The rows as COPY's text format."""
+def copy_texts(records: Iterable[Record], segment: int, row: Callable[[Record], Row]) -> Iterator[str]:
+    """The rows as COPY's text format, in pieces: the server takes one while the next is made."""
     texts: dict[object, str] = {None: "\\N"}
 
     def field(cell: object) -> str:
@@ -63,4 +64,7 @@ def copy_text(records: Iterable[Record], segment: int, row: Callable[[Record], R
     for record in records:
         cells = "\t".join([field(cell) for cell in row(record)])
         lines.append(f"{record.timestamp_ns}\t{segment}\t{record.offset}\t{cells}\n")
-    return "".join(lines)
+        if len(lines) == _LINES:
+            yield "".join(lines)
+            lines = []
+    yield "".join(lines)
