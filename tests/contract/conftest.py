@@ -4,6 +4,7 @@
 
 Such a run also takes the servers that are otherwise for --thorough, and fails when a cell stays empty: a backend has
 neither a test for a promise nor a reason why it does not apply. `promises.py` knows the rows, `columns.py` the columns.
+A run of some columns (`-k Postgresql`) leaves the others as they are on the page.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     for (row, column), why in _reasons.items():
         _table.does_not_apply(row, column, why)
+    if Path(PLACE).exists():
+        _table.keep(Path(PLACE).read_text(encoding="utf-8"))
     Path(PLACE).write_text(_table.markdown(), encoding="utf-8")
     session.config.stash[_problem] = _table.absent()
     if _table.absent() and session.exitstatus == pytest.ExitCode.OK:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
@@ -10,13 +11,14 @@ INTRODUCTION = """\
 
 What each backend keeps, on each server that it is proven on: `✓` is kept, `–` does not apply (the note says why), `✗`
 is not kept. Nobody writes this page: a run of the contract does, on the real servers, each of which says its version
-itself. A stand-in takes the place of a server that cannot be had. To write it anew:
+itself. A stand-in takes the place of a server that cannot be had. To write it anew, or (with `-k`) some columns of it:
 
 ```text
 TALLYSTICK_CONTRACT_TABLE=docs/reference/backends.md python -m pytest tests/contract
 ```
 """
 
+HEAD = "what is kept"
 PASSED, FAILED, SKIPPED, ABSENT = "✓", "✗", "–", "?"
 
 
@@ -25,7 +27,7 @@ class Table:
 
     def __init__(self, rows: Mapping[str, Iterable[str]], columns: Mapping[str, Callable[[], str]]) -> None:
         self.rows = rows
-        self.columns = columns
+        self.columns = dict(columns)
         self._marks: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._notes: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)  # a dict keeps the order
 
@@ -45,6 +47,26 @@ class Table:
         if not self._marks[row, column]:
             self.skipped(row, column, why)
 
+    def keep(self, page: str) -> None:
+        """Of an earlier page, the columns of which this run tried nothing."""
+        notes = dict(re.findall(r"^\[\^(\d+)\]: (.*)\.$", page, re.MULTILINE))
+        kept = self.columns.keys() - self._tried()
+        for line in page.splitlines():
+            first, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if len(cells) != len(self.columns):
+                continue
+            for column, cell in zip(self.columns, cells, strict=True):
+                if column not in kept:
+                    continue
+                if first == HEAD:
+                    self.columns[column] = cell.__str__
+                elif cell[:1] in {PASSED, FAILED, SKIPPED}:
+                    self._marks[first, column].add(cell[0])
+                    self._notes[first, column] |= dict.fromkeys(notes[n] for n in re.findall(r"\d+", cell))
+
+    def _tried(self) -> set[str]:
+        return {column for (_, column), marks in self._marks.items() if marks}
+
     def absent(self) -> list[str]:
         """Cells that no test filled and nobody explained, and columns of nothing else."""
         rows = [row for part in self.rows.values() for row in part]
@@ -55,12 +77,12 @@ class Table:
         return found
 
     def markdown(self) -> str:
-        tried = {column for (_, column), marks in self._marks.items() if marks}
+        tried = self._tried()
         heads = [head() if column in tried else column for column, head in self.columns.items()]
         notes: dict[str, int] = {}
         parts = [INTRODUCTION]
         for heading, rows in self.rows.items():
-            lines = [f"| what is kept | {' | '.join(heads)} |", f"|---|{':-:|' * len(heads)}"]
+            lines = [f"| {HEAD} | {' | '.join(heads)} |", f"|---|{':-:|' * len(heads)}"]
             lines += [
                 f"| {row} | {' | '.join(self._cell(row, column, notes) for column in self.columns)} |" for row in rows
             ]

@@ -46,6 +46,25 @@ def test_a_cell_without_test_and_reason_is_told_and_never_looks_kept() -> None:
     assert rows_of(made) == ["| one | ✓ | ? |", "| two | ? | ? |"]
 
 
+def test_a_run_of_one_column_leaves_the_others_as_they_were() -> None:
+    made = table("a", "b")
+    for column in "ab":
+        made.passed("one", column, [f"note of {column}"])
+        made.failed("two", column)
+    page = made.markdown()
+    later = table("a", "b")
+    later.columns["b"] = lambda: "B 2"
+    later.passed("two", "b", ["other note"])
+    later.keep(page)
+    assert later.absent() == ["b: one"]
+    assert rows_of(later) == ["| one | ✓[^1] | ? |", "| two | ✗ | ✓[^2] |"]
+    assert "| what is kept | A | B 2 |" in later.markdown()
+    assert later.markdown().endswith("[^1]: Note of a.\n[^2]: Other note.\n")
+    again = table("a", "b")
+    again.keep(page)
+    assert again.markdown() == page
+
+
 def test_every_test_of_the_contract_is_a_row() -> None:
     known = {row for rows in ROWS.values() for row in rows}
     tests = {
