@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import itertools
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rethinkdb import RethinkDB
 from tests.contract.faults import FaultContract
+from tests.contract.search_access import certificates
 from tests.proxy import FaultProxy
 from tests.rethinkdb.standin import StandIn
 
@@ -256,3 +259,84 @@ def test_other_peoples_documents_are_asked_too(backend: RethinkdbBackend, unit: 
     assert [(series.tags, series.points) for series in mine] == [({"user": "ada"}, [(at(10) / 1e9, 2.0)])]
     with pytest.raises(QueryError, match="no table"):
         backend.query_foreign(Query(), Foreign(source="nothing", time="a", value="b"))
+
+
+# --- TLS, rights, several hosts, forks --------------------------------------------------------------------------------
+
+
+def test_tls_is_verified_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+    certificates(tmp_path)
+    (tmp_path / "other").mkdir()
+    certificates(tmp_path / "other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    context.load_verify_locations(tmp_path / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # with 1.3 a client may miss why it is refused
+    mine = f"cert_file={tmp_path / 'client.pem'}&key_file={tmp_path / 'client.key'}"
+    with StandIn(context=context) as server:
+        url = f"rethinkdb://127.0.0.1:{server.port}/secure?timeout_seconds=5"
+        refused = {
+            f"tls=yes&{mine}": "ca_file=",
+            f"ca_file={tmp_path / 'other' / 'ca.pem'}&{mine}": "ca_file=",
+            f"ca_file={tmp_path / 'ca.pem'}": "cert_file=",
+        }
+        for option, remedy in refused.items():
+            with pytest.raises(Misconfigured, match=remedy):
+                RethinkdbBackend.from_url(f"{url}&{option}").open()
+        assert "secure" not in server.store.databases
+        for option in (f"ca_file={tmp_path / 'ca.pem'}", "tls=yes&insecure_tls=yes"):
+            backend = RethinkdbBackend.from_url(f"{url}&{option}&{mine}")
+            backend.open()
+            assert not backend.write(make_batch(*counters(3))).rejected
+            drop(backend)
+            backend.close()
+
+
+class Strict(StandIn):
+    """Lets nobody make a database."""
+
+    def answer(self, query: list[Any], rest: list[Any]) -> dict[str, Any]:
+        if isinstance(query[1], list) and query[1][0] == 57:  # DB_CREATE
+            return {"t": 18, "e": 6_000_000, "r": ["No permission `config`."], "b": []}
+        return super().answer(query, rest)
+
+
+def test_without_the_right_to_create_the_statements_are_printed() -> None:
+    with Strict() as server:
+        url = f"rethinkdb://127.0.0.1:{server.port}/forbidden"
+        with pytest.raises(Misconfigured, match="No permission") as caught:
+            RethinkdbBackend.from_url(url).open()
+        script = str(caught.value).partition("\n")[2].splitlines()
+        assert script[:2] == ['r.dbCreate("forbidden")', 'r.db("forbidden").tableCreate("tallystick")']
+        assert script[2].endswith('.indexCreate("moment")')
+        assert script[3] == 'r.db("forbidden").grant("admin", {read: true, write: true})'
+
+
+def test_of_several_hosts_the_first_that_answers_is_used(standin: StandIn) -> None:
+    backend = RethinkdbBackend.from_url(new_url(f"rethinkdb://127.0.0.1:1,127.0.0.1:{standin.port}"))
+    backend.open()
+    assert not backend.write(make_batch(*counters(3))).rejected
+    assert len(list(backend.records(Query()))) == 3
+    drop(backend)
+    backend.close()
+
+
+def test_a_forked_child_has_a_connection_of_its_own(backend: RethinkdbBackend) -> None:
+    batches = [make_batch(*counters(10)) for _ in range(3)]
+    backend.write(batches[0])
+    connection = backend._connection
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            backend.open()
+            backend.write(batches[1])
+            status = 0 if backend._connection is not connection else 2
+            backend.close()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert backend._connection is connection
+    backend.write(batches[2])
+    assert len(list(backend.records(Query()))) == 30

@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 from typing import Any, Self
@@ -34,9 +35,10 @@ GREETING = {
 class StandIn:
     """`with StandIn() as server: … server.port`. What it stores outlives `stop` and `start`."""
 
-    def __init__(self, password: str = "") -> None:
+    def __init__(self, password: str = "", context: ssl.SSLContext | None = None) -> None:
         self.store = Store()
         self.password = password
+        self.context = context
         self.lock = threading.Lock()
         self.sockets: set[socket.socket] = set()
         self.port = 0
@@ -106,6 +108,11 @@ class Conversation(socketserver.BaseRequestHandler):
         self.standin: StandIn = self.server.standin
         self.standin.sockets.add(self.request)
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.standin.context is not None:
+            try:
+                self.request = self.standin.context.wrap_socket(self.request, server_side=True)
+            except OSError:  # the client did not like it, or had no certificate
+                return
         self.file = self.request.makefile("rb")
         try:
             if self.greeted():
@@ -117,6 +124,8 @@ class Conversation(socketserver.BaseRequestHandler):
         finally:
             self.standin.sockets.discard(self.request)
             self.file.close()
+            if self.standin.context is not None:
+                self.request.close()
 
     def greeted(self) -> bool:
         """SCRAM-SHA-256. An unknown user hears of it only at the end, as from a real server."""

@@ -25,7 +25,7 @@ from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.rethinkdb_connection import connect, driver, translated
 from tallystick.backends.rethinkdb_shape import Native
-from tallystick.errors import QueryError, SettingsError, TooLarge, Unavailable
+from tallystick.errors import Misconfigured, QueryError, SettingsError, TooLarge, Unavailable
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -96,8 +96,19 @@ class RethinkdbBackend:
             if self._ready or not self._options.get("setup", True):
                 self._run(driver().r.expr(1))
             else:
-                care.ensure(self._run, self._database, self._table_name)
+                self._ensure(self._run)
         self._ready = True
+
+    def _ensure(self, run: care.Run) -> list[str]:
+        try:
+            return care.ensure(run, self._database, self._table_name)
+        except driver().errors.ReqlPermissionError as error:
+            user = self._url.user if self._url is not None else None
+            script = care.script(self._database, self._table_name, user or "admin")
+            raise Misconfigured(
+                f"{self.address}: {error.message}; grant this user read, write and config, or let an administrator run"
+                f" this and add setup=no to the URL:\n{script}"
+            ) from None
 
     def _connect(self) -> Any:
         if self._url is None:
@@ -182,7 +193,7 @@ class RethinkdbBackend:
         try:
             with translated(self.address):
                 if not self._ready and self._options.get("setup", True):
-                    care.ensure(run, self._database, self._table_name)
+                    self._ensure(run)
                     self._ready = True
                 yield run
         except TooLarge as error:
@@ -196,7 +207,7 @@ class RethinkdbBackend:
     def setup(self) -> list[str]:
         self.open()
         with self._translated():
-            return care.ensure(self._run, self._database, self._table_name)
+            return self._ensure(self._run)
 
     def check(self) -> list[Line]:
         with self._asking() as run:

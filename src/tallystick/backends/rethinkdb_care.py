@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -32,6 +33,16 @@ def ensure(run: Run, database: str, table: str) -> list[str]:
         done.append(f"created the index {INDEX} on {database}.{table}")
     run(r.db(database).table(table).index_wait(INDEX))
     return done
+
+
+def script(database: str, table: str, user: str) -> str:
+    """What an administrator runs in the data explorer for a user who may not create anything."""
+    return (
+        f'r.dbCreate("{database}")\n'
+        f'r.db("{database}").tableCreate("{table}")\n'
+        f'r.db("{database}").table("{table}").indexCreate("{INDEX}")\n'
+        f'r.db("{database}").grant({json.dumps(user)}, {{read: true, write: true}})'
+    )
 
 
 def _create(run: Run, term: Any) -> None:

@@ -8,6 +8,7 @@ are the driver's.
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -139,7 +140,13 @@ def connect(url: ServerUrl, address: str) -> Any:
             return connection
         except parts.errors.ReqlAuthError as error:
             raise Misconfigured(f"{address}: {error.message}; correct user and password") from None
+        except ssl.SSLCertVerificationError as error:
+            cure = "name the authority that signed the server's certificate with ca_file="
+            raise Misconfigured(f"{address}: {error.verify_message}; {cure}") from None
         except (OSError, ValueError, LookupError, parts.errors.ReqlDriverError) as error:
+            if any(sign in str(error) for sign in ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")):
+                cure = "name a certificate that the server takes with cert_file= and key_file="
+                raise Misconfigured(f"{address}: {error}; {cure}") from None
             reasons.append(f"{place(host, port)}: {str(error) or type(error).__name__}")
     raise Unavailable(f"{address}: cannot connect to {'; '.join(reasons)}")
 
