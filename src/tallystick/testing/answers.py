@@ -143,17 +143,16 @@ class Answers(Contract):
         assert [_key(series) for series in given] == [_key(series) for series in wanted], query
         for one, other in zip(given, wanted, strict=True):
             assert [moment for moment, _ in one.points] == [moment for moment, _ in other.points], query
-        low, high = self._bounds(records, query)
+        low, high = self._bounds(records, query, wanted)
         for one, least, most in zip(given, low, high, strict=True):
             for (_, value), (_, lower), (_, upper) in zip(one.points, least.points, most.points, strict=True):
                 assert type(value) is float
                 slack = CLOSE * max(abs(lower), abs(upper), 1e-300)
                 assert lower - slack <= value <= upper + slack, f"{query}: {_key(one)}"
 
-    def _bounds(self, records: list[Record], query: Query) -> tuple[list[Series], list[Series]]:
-        """The least and the most that may be answered: equal, but for an estimated percentile."""
+    def _bounds(self, records: list[Record], query: Query, wanted: list[Series]) -> tuple[list[Series], list[Series]]:
+        """The least and the most that may be answered: what is wanted itself, but for an estimated percentile."""
         if query.percentile is None or not self.percentile_error:
-            wanted = answer(records, query)
             return wanted, wanted
         percent = query.percentile * 100
 
