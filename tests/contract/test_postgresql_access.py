@@ -25,7 +25,7 @@ from tallystick.backends.base import ACCEPTED
 from tallystick.backends.postgresql import PostgresqlBackend
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
 from tallystick.queries import Query
-from tallystick.records import Record
+from tallystick.records import Batch, Record
 from tallystick.testing import at, counters, make_batch
 
 pytestmark = pytest.mark.service("postgresql")
@@ -165,6 +165,16 @@ def test_a_password_travels_unencrypted_to_another_host_only_by_saying_so() -> N
         PostgresqlBackend.from_url(f"{url}?sslmode={mode}&allow_plain_credentials=yes")
 
 
+def test_a_missing_database_is_for_a_person_to_mend() -> None:
+    with pytest.raises(Misconfigured, match="create the user or the database"):
+        PostgresqlBackend.from_url(service("postgresql").replace("/tallystick", "/no_such_database")).open()
+
+
+def test_an_unknown_option_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(SettingsError, match="did you mean schema"):
+        PostgresqlBackend.from_url("postgresql://localhost/db?shema=x")
+
+
 def test_a_server_without_tls_is_not_believed_to_have_it() -> None:
     with pytest.raises(Misconfigured, match="ssl = on"):
         PostgresqlBackend.from_url(f"{service('postgresql')}?sslmode=require").open()
@@ -238,6 +248,14 @@ def test_a_type_conflict_rejects_the_conflicting_records_alone(
     assert sorted(result.rejected) == [10, 21]
     assert all(f"said {state}" in reason for reason in result.rejected.values())
     assert len(ids(backend)) == 21
+
+
+def test_a_batch_without_records_stores_nothing(backend: PostgresqlBackend) -> None:
+    batch = make_batch(*counters(1))
+    assert backend.write(Batch(batch.header, batch.start, batch.end, [])) == ACCEPTED
+    assert ids(backend) == []
+    write_once(backend, batch)
+    assert len(ids(backend)) == 1
 
 
 def test_a_connection_that_the_server_ends_is_made_again(backend: PostgresqlBackend) -> None:
@@ -316,12 +334,14 @@ def test_the_printed_script_is_all_that_an_administrator_must_run() -> None:
     schema, role = new_name(), new_name()
     run(f"CREATE ROLE {role} LOGIN")
     try:
-        poor = PostgresqlBackend.from_url(
-            f"{service('postgresql').replace('postgres@', f'{role}@')}?schema={schema}&setup=no"
-        )
-        with pytest.raises(Misconfigured, match="CREATE TABLE") as caught:
-            poor.open()
+        url = f"{service('postgresql').replace('postgres@', f'{role}@')}?schema={schema}"
+        with pytest.raises(Misconfigured, match="permission denied") as caught:
+            PostgresqlBackend.from_url(url).open()
         script = str(caught.value).partition("\n")[2]
+        poor = PostgresqlBackend.from_url(f"{url}&setup=no")
+        with pytest.raises(Misconfigured, match="there are no tables") as caught:
+            poor.open()
+        assert script == str(caught.value).partition("\n")[2]
         rights = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES"
         run(script, f"GRANT USAGE ON SCHEMA {schema} TO {role}", f"GRANT {rights} IN SCHEMA {schema} TO {role}")
         write_once(poor, make_batch(*counters(5), Record(time.time_ns(), "gauge", "own", 1, own_id="mine")))
