@@ -69,7 +69,7 @@ def source(backend: Any) -> str:
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_answers_are_the_oracles(backend: Any, unit: Any) -> None:
     foreign = Foreign(source=source(backend), time=unit, time_unit=unit, **THEIR)
-    for aggregate in AGGREGATES:
+    for aggregate in AGGREGATES if unit == "native" else ("count", "last"):
         for query in questions(aggregate):
             given, wanted = backend.query_foreign(query, foreign), answer([*RECORDS, NUMBERLESS], query)
             assert [(s.name, s.unit, s.tags) for s in given] == [(s.name, s.unit, s.tags) for s in wanted], query

@@ -32,6 +32,7 @@ FAN = 4
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Merges of few files show the same in less time."""
+    assert 2 * FAN < parquet_merging.FAN
     monkeypatch.setattr(parquet_merging, "FAN", FAN)
 
 
@@ -116,7 +117,7 @@ def test_many_deliveries_leave_few_files_and_all_records(backend: ParquetBackend
     kinds = [name.partition("-")[0] for name in names(backend)]
     assert kinds.count("points") <= FAN
     assert kinds.count("documents") <= FAN
-    assert any("-@2-" in name for name in names(backend)), "merged files are merged in their turn"
+    assert f"points-@{2 * FAN * FAN}-" in "".join(names(backend)), "merged files are merged in their turn"
     counted = backend.query(Query("hits.*", aggregate="count"))
     assert sum(series.points[0][1] for series in counted) == 2 * len(batches)
 
@@ -327,7 +328,7 @@ def test_what_was_pruned_out_of_a_merged_file_may_come_again(backend: ParquetBac
     """Its file gets the name that was replaced once, and is not taken for replaced."""
     batches = deliveries(FAN)
     write(backend, *batches)
-    assert any("-@1-" in name for name in names(backend))
+    assert any("-@" in name for name in names(backend))
     assert backend.prune(at(FAN // 2) / 1e9) == 3 * FAN // 2
     assert ids(backend) == ids_of(*batches[FAN // 2 :])
     write(backend, *batches)
@@ -355,7 +356,7 @@ def test_setup_merges_what_is_there_in_many_small_files(
         patch.setattr(parquet_merging, "ripe", lambda _: [])
         write(backend, *batches)
     assert len(names(backend)) == 2 * len(batches)
-    assert ParquetBackend(backend.path).setup() == ["merged small files, 4 at a time, 4 times"]
+    assert ParquetBackend(backend.path).setup() == ["merges of small files: 4"]
     assert len(names(backend)) == 6
     assert ids(backend) == ids_of(*batches)
     assert backend.setup() == []
@@ -377,8 +378,14 @@ def test_a_merge_that_fails_harms_no_record_and_says_so_once(
     assert ids(backend) == as_others_read(backend) == ids_of(*batches)
 
 
-def test_large_files_are_let_alone(backend: ParquetBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_merging, "LARGE_BYTES", 1)
-    batches = deliveries(FAN + 1)
+def test_large_files_are_let_alone_and_no_more_are_merged_than_make_one(
+    backend: ParquetBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_merging, "LARGE_ROWS", 2 * FAN)
+    batches = deliveries(5 * FAN)
     write(backend, *batches)
-    assert len(names(backend)) == 2 * len(batches)
+    assert sum(f"points-@{2 * FAN}-" in name for name in names(backend)) == 5
+    monkeypatch.setattr(parquet_merging, "LARGE_ROWS", 6 * FAN)
+    assert backend.setup() == ["merges of small files: 1"]
+    assert sum(f"points-@{6 * FAN}-" in name for name in names(backend)) == 1, "three of five are enough"
+    assert ids(backend) == ids_of(*batches)

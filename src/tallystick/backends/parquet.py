@@ -220,7 +220,7 @@ class ParquetBackend:
         with self._translated():
             done = folders.ensure(self.path)
             if merges := self._merge_all(merging.ripe):
-                done.append(f"merged small files, {merging.FAN} at a time, {merges} times")
+                done.append(f"merges of small files: {merges}")
             return done
 
     def _merge_all(self, choose: Callable[[list[Stored]], list[Stored]], before: str = "9999") -> int:

@@ -62,10 +62,11 @@ class Engine:
             self._instance, self._pid = driver().connect(":memory:", config=_SETTINGS), os.getpid()
         return self._instance.cursor()
 
-    def copy(self, cursor: Any, source: str, parameters: list[Any], target: Path) -> None:
-        """All columns of a source, to which conditions and an order may belong, become a file."""
+    def copy(self, cursor: Any, source: str, parameters: list[Any], target: Path) -> int:
+        """All columns of a source, to which conditions and an order may belong, become a file; how many rows it has."""
         quoted = "'" + str(target).replace("'", "''") + "'"
-        cursor.execute(_COPY.format(source=source, target=quoted, compression=self._compression), parameters)
+        sql = _COPY.format(source=source, target=quoted, compression=self._compression)
+        return int(cursor.execute(sql, parameters).fetchone()[0])
 
     def copy_lines(self, cursor: Any, lines: Iterable[str], aside: Path, target: Path) -> None:
         """Rows as lines of JSON become a file, by way of another: DuckDB's own reader is the quickest way into it that

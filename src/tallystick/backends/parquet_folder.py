@@ -3,7 +3,7 @@
     _tallystick.json
     day=2026-11-21/points-<segment>-<first>-<last>.parquet
     day=2026-11-21/documents-<segment>-<first>-<last>.parquet
-    day=2026-11-21/points-@<tier>-<number>.parquet               of many deliveries; see `parquet_merging`
+    day=2026-11-21/points-@<rows>-<number>.parquet               of many deliveries; see `parquet_merging`
 
 Other readers pass over names that begin with a dot or an underscore.
 
@@ -48,12 +48,12 @@ _POLL_SECONDS: Final = 0.01
 
 
 class Stored(NamedTuple):
-    """One file: of one delivery, with places from `first` to `last`, or (`tier` > 0) merged from several."""
+    """One file: of one delivery, with places from `first` to `last`, or with so many `rows`, merged from several."""
 
     path: Path
     day: str
     own: bool
-    tier: int
+    rows: int
     segment: str = ""
     first: int = 0
     last: int = 0
@@ -81,10 +81,10 @@ def days(root: Path) -> list[str]:
         return []
 
 
-def merged_path(root: Path, part: Part, tier: int, number: int) -> Path:
+def merged_path(root: Path, part: Part, rows: int, number: int) -> Path:
     """`number` is one that was never used. No segment has such a name: `@` in one would be quoted."""
     kind = "documents" if part.own else "points"
-    return root / f"day={part.day}" / f"{kind}-@{tier}-{number}{SUFFIX}"
+    return root / f"day={part.day}" / f"{kind}-@{rows}-{number}{SUFFIX}"
 
 
 def files(root: Path, day: str) -> list[Stored]:
@@ -104,8 +104,8 @@ def stored(path: Path) -> Stored | None:
         return None
     day, own = path.parent.name[4:], kind == "documents"
     match rest.rsplit("-", 2):
-        case [tier, number] if tier.startswith("@") and tier[1:].isdecimal() and number.isdecimal():
-            return Stored(path, day, own, int(tier[1:]))
+        case [rows, number] if rows.startswith("@") and rows[1:].isdecimal() and number.isdecimal():
+            return Stored(path, day, own, int(rows[1:]))
         case [segment, first, last] if first.isdecimal() and last.isdecimal():
             return Stored(path, day, own, 0, segment, int(first), int(last))
     return None
@@ -122,7 +122,7 @@ def overlapping(root: Path, part: Part, segment: str, first: int, last: int) -> 
 
 
 def merged(root: Path, part: Part) -> list[Path]:
-    return [file.path for file in files(root, part.day) if file.own == part.own and file.tier]
+    return [file.path for file in files(root, part.day) if file.own == part.own and file.rows]
 
 
 def make_day(folder: Path) -> None:

@@ -20,13 +20,18 @@ What it keeps
 - The journal forgets A, B and C in step 5, since their names may come again: for what was pruned and delivered anew.
 - What is in the files stays the ledger. Names of merged files do not tell which places they hold, so `Contents` reads
   it from each file once; a file never gains rows.
-- A row is written anew at most once a tier: `FAN` files make one of the next tier, and large ones are let alone. So
-  writing costs in proportion to what is written, and a day has a few dozen files.
+- Files are merged with those of about their own size, `FAN` of them or as many as make a large one, and large ones are
+  let alone. So a row is written anew once or twice, in small deliveries up to four times, and of small files there are
+  never more than a few dozen a day.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from bisect import bisect_left
+from collections import defaultdict
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,11 +45,11 @@ from tallystick.backends.parquet_query import patterns, read_parquet
 from tallystick.errors import Misconfigured
 from tallystick.spool import disk
 
-FAN: Final = 16
-"""So many files of a tier are merged into one of the next, in one go."""
+FAN: Final = 32
+"""So many files of a size are merged into one."""
 
-LARGE_BYTES: Final = 2 << 20
-"""A file of this size is merged no more: opening it costs little beside reading it. It limits the memory of a merge."""
+LARGE_ROWS: Final = 100_000
+"""With so many rows a file is merged no more: to open it costs little beside reading it. It limits a merge's memory."""
 
 JOURNAL: Final = "_merged.json"
 _ASIDE: Final = ".merged.new"
@@ -59,37 +64,42 @@ class Journal(msgspec.Struct, frozen=True):
 
 
 def ripe(found: list[Stored]) -> list[Stored]:
-    """Files of one day, kind and tier that are to be merged now; none when there are too few."""
-    for own in (False, True):
-        for tier in sorted({file.tier for file in found}):
-            alike = [file for file in found if file.own is own and file.tier == tier]
-            small = _small(alike) if len(alike) >= FAN else []
-            if len(small) >= FAN:
-                return small[:FAN]
+    """Files of one day, kind and size that are to be merged now; none when there are too few."""
+    sizes: dict[tuple[bool, int], list[Stored]] = defaultdict(list)
+    for file in found:
+        if file.rows < LARGE_ROWS:
+            sizes[file.own, int(math.log(file.rows, FAN)) if file.rows else -1].append(file)
+    for alike in sizes.values():
+        if len(alike) >= FAN or sum(file.rows for file in alike) >= LARGE_ROWS:
+            return _enough(alike)
     return []
 
 
 def scattered(found: list[Stored]) -> list[Stored]:
-    """The smallest files of one day and kind, when there are two or more small ones: for a day that has been."""
+    """Small files of one day and kind, when there are two or more: for a day that has been."""
     for own in (False, True):
-        small = _small([file for file in found if file.own is own])
+        small = sorted(
+            (file for file in found if file.own is own and file.rows < LARGE_ROWS), key=lambda file: file.rows
+        )
         if len(small) > 1:
-            return sorted(small, key=lambda file: file.path.stat().st_size)[:FAN]
+            return _enough(small)
     return []
 
 
-def _small(found: list[Stored]) -> list[Stored]:
-    return [file for file in found if file.path.stat().st_size < LARGE_BYTES]
+def _enough(found: list[Stored]) -> list[Stored]:
+    """As many as make a large file."""
+    rows = list(accumulate(file.rows for file in found))
+    return found[: min(FAN, bisect_left(rows, LARGE_ROWS) + 1)]
 
 
 def merge(root: Path, engine: Engine, cursor: Any, found: list[Stored]) -> None:
     """Put one file in the place of these, which are of one day and kind. Only under the lock, after `finish`."""
-    part, tier = Part(found[0].day, found[0].own), max(file.tier for file in found) + 1
-    made = folders.merged_path(root, part, tier, time.time_ns())
+    part = Part(found[0].day, found[0].own)
     source = f"{read_parquet()} ORDER BY name, timestamp_ns, segment, place"  # questions ask for a few names
     try:
-        engine.copy(cursor, source, [patterns([file.path for file in found])], root / _ASIDE)
+        rows = engine.copy(cursor, source, [patterns([file.path for file in found])], root / _ASIDE)
         disk.sync_file(root / _ASIDE)
+        made = folders.merged_path(root, part, rows, time.time_ns())
         names = [str(path.relative_to(root)) for path in (made, *(file.path for file in found))]
         _note(root, Journal(names[0], names[1:]))
     except BaseException:
