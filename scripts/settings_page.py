@@ -39,7 +39,8 @@ retention_days = 90
 In the environment a number, a list or a table is text: `TALLYSTICK_TAGS=env=prod,region=eu` (or JSON),
 `TALLYSTICK_SCRUB=password,iban`, `TALLYSTICK_STRICT=yes`.
 
-A password in `backend` is shown nowhere: representations, errors, logs and `config show` mask it.
+A password in `backend` is shown nowhere: representations, errors, logs and `config show` mask it. Where a database's
+error repeats it, logs, dead letters, `status` and `doctor` mask it, too.
 
 | setting | default | must be | meaning |
 |---|---|---|---|

@@ -126,7 +126,9 @@ class Query:
         object.__setattr__(self, "aggregate", aggregate)
         object.__setattr__(self, "kinds", _texts(kinds, "kinds"))
         object.__setattr__(
-            self, "where", {str(key): _texts(value, f"where[{key!r}]") for key, value in (where or {}).items()}
+            self,
+            "where",
+            {_decoded(str(key), "where"): _texts(value, f"where[{key!r}]") for key, value in (where or {}).items()},
         )
         object.__setattr__(self, "by", _texts(by, "by"))
         object.__setattr__(self, "start", low)
@@ -176,7 +178,14 @@ def _texts(value: str | Iterable[str], what: str) -> tuple[str, ...]:
     for text in texts:
         if not isinstance(text, str) or not text:
             raise QueryError(f"{what}: {text!r} is not a text")
+        _decoded(text, what)
     return texts
+
+
+def _decoded(text: str, what: str) -> str:
+    if text.encode("utf-8", "replace").decode() != text:
+        raise QueryError(f"{what}: {text!r} has a lone surrogate, which no record has; decode it properly first")
+    return text
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):

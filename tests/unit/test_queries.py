@@ -185,3 +185,20 @@ def test_a_limit_keeps_the_series_that_sum_to_the_most(answer: list[Series], lim
 
     kept = [total(s) for s in finish(answer, limit)]
     assert kept == sorted(map(total, answer), reverse=True)[:limit]
+
+
+@pytest.mark.parametrize(
+    ("what", "asked"),
+    [
+        ("name", {"name": "a\udcff"}),
+        ("kinds", {"kinds": ["a\ud800"]}),
+        ("by", {"by": "\udcff"}),
+        ("where", {"where": {"\udcff": "x"}}),
+        ("where['plan']", {"where": {"plan": ["pro", "\udcff"]}}),
+    ],
+)
+def test_a_text_that_no_record_can_have_is_refused_with_the_remedy(what: str, asked: Any) -> None:
+    with pytest.raises(QueryError) as raised:
+        Query(**asked)
+    assert str(raised.value).startswith(f"{what}: ")
+    assert "has a lone surrogate, which no record has; decode it properly first" in str(raised.value)
