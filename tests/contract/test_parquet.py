@@ -15,13 +15,15 @@ import pytest
 from tallystick.agent.attempt import Attempt
 from tallystick.agent.delivery import Deliverer
 from tallystick.agent.report import Report
+from tallystick.backends import parquet_merging
+from tallystick.backends._rows import Native
 from tallystick.backends.base import ACCEPTED, Backend, Foreign
 from tallystick.backends.parquet import ParquetBackend
 from tallystick.backends.parquet_folder import locked
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.plugins import backend_from_url
 from tallystick.queries import Query
-from tallystick.records import COUNTER, GAUGE, Record
+from tallystick.records import COUNTER, GAUGE, Header, Record
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
 from tallystick.testing import BackendContract, at, counters, make_batch
@@ -161,6 +163,32 @@ def test_plain_duckdb_reads_the_folder(backend: ParquetBackend) -> None:
     assert tuple(map(str, row)) == ("2025-06-15", "hits", "pro", "6.0")
 
 
+@pytest.mark.parametrize("reader", ["pandas", "polars", "pyarrow"])
+def test_what_people_read_parquet_with_reads_the_folder(
+    backend: ParquetBackend, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merged files, the journal and what crashes left aside are no trouble. These packages take half a gigabyte, so
+    they are in no extra; what is not installed is not tried."""
+    module: Any = pytest.importorskip(reader if reader != "pyarrow" else "pyarrow.parquet")
+    if reader == "pandas":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr(parquet_merging, "FAN", 4)
+    for _ in range(6):
+        assert backend.write(make_batch(*three_days())) == ACCEPTED
+    assert (backend.path / "_merged.json").exists()
+    for left in (backend.path / ".merged.new", backend.path / "day=2025-06-15" / ".points-x-0-1.parquet.new"):
+        left.write_bytes(b"half")
+    match reader:
+        case "pandas":
+            values = module.read_parquet(backend.path)["value"].tolist()
+        case "polars":
+            values = module.read_parquet(f"{backend.path}/*/*.parquet")["value"].to_list()
+        case _:
+            values = module.read_table(backend.path)["value"].to_pylist()
+    assert len(values) == 6 * 9
+    assert sum(values) == 6 * (3 * 1 + 3)
+
+
 def test_prune_drops_days_and_cuts_into_the_day_of_the_limit(backend: ParquetBackend) -> None:
     batch = make_batch(*three_days())
     backend.write(batch)
@@ -208,6 +236,24 @@ def test_one_bad_record_in_a_thousand_harms_no_other(backend: ParquetBackend, tm
     attempt.close()
     good = {record.offset for index, record in enumerate(batch.records) if index != 500}
     assert {record.offset for record in backend.records(Query("hits"))} == good
+
+
+class Shouting(Native):
+    """Names in capitals, as some other system might keep them."""
+
+    def writer(self) -> Callable[[Record], str]:
+        plain = super().writer()
+        return lambda record: plain(record).replace(f'"name":"{record.name}"', f'"name":"{record.name.upper()}"')
+
+    def record(self, row: tuple[Any, ...], header: Header) -> Record:
+        return super().record((*row[:3], row[3].lower(), *row[4:]), header)
+
+
+def test_another_shape_says_what_stands_in_the_columns(backend: ParquetBackend) -> None:
+    other = ParquetBackend(backend.path, shape=Shouting())
+    assert other.write(make_batch(Record(at(0), COUNTER, "hits", 1))) == ACCEPTED
+    assert [record.name for record in other.records(Query())] == ["hits"]
+    assert [record.name for record in backend.records(Query())] == ["HITS"]
 
 
 def test_files_of_others_answer_questions(backend: ParquetBackend) -> None:
