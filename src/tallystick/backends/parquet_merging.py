@@ -21,8 +21,8 @@ What it keeps
 - What is in the files stays the ledger. Names of merged files do not tell which places they hold, so `Contents` reads
   it from each file once; a file never gains rows.
 - Files are merged with those of about their own size, `FAN` of them or as many as make a large one, and large ones are
-  let alone. So a row is written anew once or twice, in small deliveries up to four times, and of small files there are
-  never more than a few dozen a day.
+  let alone. So a row is written anew once or twice, in small deliveries up to four times, and a day has some dozens of
+  small files, never more than about a hundred of each kind.
 """
 
 from __future__ import annotations
