@@ -17,17 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from bench_sqlite import BATCH, DAY_NS, METRICS, RECORDS, ROWS, SERIES_OF_EACH, START_NS, spool
+from bench_sqlite import BATCH, DAY_NS, METRICS, ROWS, SERIES_OF_EACH, START_NS, spool
 from harness import Figure, Options, compare, main, take_turns, temporary_folder
 
 from tallystick.backends._rows import Part, day_of
 from tallystick.backends.parquet import ParquetBackend
 from tallystick.backends.parquet_folder import aside, path_of, publish
+from tallystick.backends.parquet_merging import FAN
 from tallystick.codec import Reader
 from tallystick.queries import Query
 from tallystick.records import Header
 
 FILES = 24
+DELIVERIES = 2 * FAN
+"""So many that all of them are merged once."""
 
 
 def deliver(backend: ParquetBackend, header: Header, pieces: list[tuple[bytes, int]]) -> float:
@@ -60,7 +63,7 @@ def bare(connection: Any, path: Path, tables: list[Any]) -> float:
 
 
 def delivery(folder: Path, options: Options) -> Figure:
-    count = options.scaled(RECORDS)
+    count = options.scaled(DELIVERIES * BATCH)
     header, pieces = spool(count)
     backend = opened(folder / "rows")
     deliver(backend, header, pieces)
