@@ -118,7 +118,7 @@ class Folder:
         total = 0
         for entry in _entries(self.segments):
             with contextlib.suppress(FileNotFoundError):
-                total += entry.stat().st_size
+                total += entry.stat(follow_symlinks=False).st_size
         return total
 
     def sweep(self) -> None:
@@ -131,22 +131,26 @@ class Folder:
     # --- the reserve ---
 
     def keep_reserve(self) -> bool:
-        """Have the whole reserve, when there is room for it; whether it is there."""
-        with contextlib.suppress(OSError):
+        """Have the whole reserve; False when the disk has no room for it. One that cannot be for another reason (a
+        folder has its name, no descriptor is left) is done without: it says nothing of the disk's room.
+        """
+        try:
             if self.reserve.exists() and self.reserve.stat().st_size >= RESERVE_BYTES:
                 return True
             fd = os.open(self.reserve, os.O_WRONLY | os.O_CREAT, disk.FILE_MODE)
             before = os.fstat(fd).st_size
             try:
                 disk.allocate(fd, RESERVE_BYTES)
-                return True
             except OSError:
                 os.ftruncate(fd, before)
                 if not before:
                     disk.remove(self.reserve)
+                raise
             finally:
                 os.close(fd)
-        return False
+        except OSError as error:
+            return error.errno not in disk.NO_ROOM
+        return True
 
     def free_reserve(self, error: OSError) -> bool:
         """After a "no space left": True when a part of the reserve was there and is now free, so that one more try
