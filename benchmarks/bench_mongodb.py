@@ -23,13 +23,13 @@ from tallystick.codec import Reader
 from tallystick.records import Header
 
 SERVERS = {"mongodb": "SecantusDB", "mongodb-java": "mongo-java-server"}
-RECORDS = 20_000
+RECORDS = 5_000  # SecantusDB needs half a millisecond for each when it waits for the disk
 
 _numbers = numbers()
 
 
 def opened(url: str) -> MongodbBackend:
-    backend = MongodbBackend.from_url(f"{url}/bench_{os.getpid()}_{next(_numbers)}")
+    backend = MongodbBackend.from_url(f"{url}/bench_{os.getpid()}_{next(_numbers)}?timeout_seconds=60")
     backend.open()
     return backend
 
