@@ -261,6 +261,38 @@ def test_a_rejected_record_is_rejected_again_and_its_place_stays_open(backend: S
     assert len(list(backend.records(Query()))) == 7
 
 
+def test_a_file_that_is_moved_while_it_is_written_keeps_all_that_was_written_to_it(backend: SqliteBackend) -> None:
+    backend.write(make_batch(*counters(5)))
+    old = SqliteBackend(backend.path.rename(backend.path.with_name("old.db")))
+    backend.write(make_batch(*counters(3)))
+    assert (total(old), total(backend)) == (5, 3)
+
+
+def test_a_moved_file_is_whole_when_its_writer_closes(backend: SqliteBackend) -> None:
+    backend.write(make_batch(*counters(5)))
+    old = SqliteBackend(backend.path.rename(backend.path.with_name("old.db")))
+    backend.close()
+    backend.open()
+    assert (total(old), total(backend)) == (5, 0)
+
+
+def test_a_log_that_a_moved_file_left_behind_is_not_thrown_away(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from tallystick.testing import counters, make_batch;"
+        "from tallystick.backends.sqlite import SqliteBackend;"
+        "SqliteBackend(sys.argv[1]).write(make_batch(*counters(5))); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    backend = SqliteBackend(tmp_path / "records.db")
+    subprocess.run([sys.executable, "-c", script, str(backend.path)], check=False)
+    old = SqliteBackend(backend.path.rename(tmp_path / "old.db"))
+    with pytest.raises(Misconfigured, match=r"records.db-wal.*move it after that file"):
+        backend.write(make_batch(*counters(3)))
+    (tmp_path / "records.db-wal").rename(tmp_path / "old.db-wal")
+    backend.write(make_batch(*counters(3)))
+    assert (total(old), total(backend)) == (5, 3)
+    backend.close()
+
+
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
 def test_a_file_that_goes_away_under_the_writer_is_made_anew(backend: SqliteBackend, how: str) -> None:
     backend.write(make_batch(*counters(5)))

@@ -24,6 +24,7 @@ from tallystick.backends import sqlite_care, sqlite_foreign, sqlite_query, sqlit
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.sqlite_rows import Writer
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
+from tallystick.masking import mask_url
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -67,14 +68,14 @@ class SqliteBackend:
     @classmethod
     def from_url(cls, url: str) -> Self:
         """SQLAlchemy's convention; the part after `sqlite:///` is the path, percent-encoded where needed."""
-        parts = urlsplit(url)
+        parts, shown = urlsplit(url), mask_url(url)
         path = unquote(parts.path[1:])
         if parts.netloc or not parts.path.startswith("/"):
-            raise SettingsError(f"backend: {url!r} names a host; write sqlite:///relative.db or sqlite:////absolute.db")
+            raise SettingsError(f"backend: {shown!r} names a host; write sqlite:///relative.db or sqlite:////absolute.db")
         if parts.query or parts.fragment:
-            raise SettingsError(f"backend: {url!r} has options, and sqlite takes none; write ? as %3F and # as %23")
+            raise SettingsError(f"backend: {shown!r} has options, and sqlite takes none; write ? as %3F and # as %23")
         if path in ("", ":memory:"):
-            raise SettingsError(f"backend: {url!r} names no file that processes can share; use memory:// for tests")
+            raise SettingsError(f"backend: {shown!r} names no file that processes can share; use memory:// for tests")
         return cls(path)
 
     @property
@@ -112,6 +113,8 @@ class SqliteBackend:
             yield from sqlite_query.read(connection, query, newest)
 
     def close(self) -> None:
+        with suppress(sqlite3.Error, Unavailable):  # then the log stays where it is, and `setup` says whose it is
+            self._complete()
         connection, self._connection, self._writer = self._connection, None, None
         if connection is not None and self._pid == os.getpid():
             connection.close()
@@ -119,9 +122,12 @@ class SqliteBackend:
             _left_behind.append(connection)
 
     def setup(self) -> list[str]:
+        with self._translated():
+            self._complete()
         self.close()
         with self._translated():
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _spare_log(self.path)
             _make(self.path)
             connection = self._connect("rwc")
             try:
@@ -133,6 +139,21 @@ class SqliteBackend:
         self._connection, self._writer = connection, Writer(connection)
         self._pid, self._file = os.getpid(), _identity(self.path)
         return done
+
+    def _complete(self) -> None:
+        """Our file was moved away, but its log stayed behind, and the next file of this name throws it away: so what
+        stands in the log goes into the moved file first. Raises `Unavailable` while somebody reads that one.
+        """
+        if self._connection is None or self._pid != os.getpid() or self._file == _identity(self.path):
+            return
+        try:
+            (busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:  # it was moved away because it is damaged: its log stays as it is
+            return
+        if busy:
+            raise Unavailable(f"{self.path} was moved away while it is read; it is made anew when that ends")
 
     def check(self) -> list[Line]:
         if not self.path.exists():
@@ -200,6 +221,16 @@ def _make(path: Path) -> None:
     """
     with suppress(OSError):  # SQLite says what is wrong
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
+
+
+def _spare_log(path: Path) -> None:
+    """A new file beside the log of another would throw that log away, and with it records. Raises `Misconfigured`."""
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size and not (path.exists() and path.stat().st_size):
+        raise Misconfigured(
+            f"{log} holds records of a file that was moved away from {path}; move it after that file, under its name"
+            " with -wal, or remove it when that file is gone for good"
+        )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
