@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from urllib.parse import quote
 
 import msgspec
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallystick.errors import SettingsError
 from tallystick.masking import MASK, Secret, hider, mask_url
+from tallystick.plugins import backend_from_url, schemes
 
 SHOWN = [
     ("postgresql://ada:secret@h:5432/db", "postgresql://ada:***@h:5432/db"),
@@ -99,3 +102,17 @@ def test_a_password_of_a_url_is_never_in_what_others_say(password: str, said: st
     hide = hider(f"db://ada:{quote(password, safe='')}@h/x")
     for spelling in (password, quote(password, safe="")):
         assert spelling not in hide(f"{said}{spelling}{said}").replace(MASK, "\0")
+
+
+PASSWORD = "S3cr3t"
+UNREADABLE = [f"ada:{PASSWORD}@localhost:99999999/x?password={PASSWORD}&nonsense=1", f"ada:{PASSWORD}@localhost:99999"]
+
+
+@pytest.mark.parametrize("scheme", schemes())
+def test_a_url_that_no_backend_can_read_is_refused_without_its_password(scheme: str) -> None:
+    """Also where a password has no business: in the URL of a file, a log or this process's memory."""
+    for rest in UNREADABLE:
+        with pytest.raises(SettingsError) as caught:
+            backend_from_url(f"{scheme}://{rest}")
+        assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+        assert "localhost" in str(caught.value)

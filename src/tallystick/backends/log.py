@@ -21,6 +21,7 @@ import msgspec
 
 from tallystick.backends.base import ACCEPTED, WriteResult
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
+from tallystick.masking import mask_url
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -47,9 +48,9 @@ class LogBackend:
     def from_url(cls, url: str) -> Self:
         parts = urlsplit(url)
         path = unquote(parts.path)
-        if parts.query or parts.fragment or (parts.netloc and path):
+        if parts.query or parts.fragment or (parts.netloc and path) or "@" in parts.netloc:
             raise SettingsError(
-                f"backend: {url!r} has parts that a log lacks; write log://, log://a.logger or log:///path"
+                f"backend: {mask_url(url)!r} has parts that a log lacks; write log://, log://a.logger or log:///path"
             )
         return cls(path=path) if path else cls(unquote(parts.netloc) or LOGGER)
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 
 from tallystick.backends.base import ACCEPTED, Line, WriteResult
 from tallystick.errors import SettingsError
+from tallystick.masking import mask_url
 from tallystick.queries import Query, Series, finish
 from tallystick.records import Batch, Record
 
@@ -34,7 +35,7 @@ class MemoryBackend:
     @classmethod
     def from_url(cls, url: str) -> Self:
         if url not in ("memory:", "memory://"):
-            raise SettingsError(f"backend: {url!r} names a place, but memory has none; write memory://")
+            raise SettingsError(f"backend: {mask_url(url)!r} names a place, but memory has none; write memory://")
         return cls()
 
     @property

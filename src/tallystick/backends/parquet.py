@@ -31,6 +31,7 @@ from tallystick.backends.parquet_connection import Engine, driver, translated
 from tallystick.backends.parquet_folder import Stored
 from tallystick.backends.parquet_merging import Contents
 from tallystick.errors import QueryError, SettingsError
+from tallystick.masking import mask_url
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -73,12 +74,12 @@ class ParquetBackend:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        parts = urlsplit(url)
+        parts, shown = urlsplit(url), mask_url(url)
         path = unquote(parts.path[1:])
         if parts.netloc or not path:
-            raise SettingsError(f"backend: {url!r} must be parquet:///relative/folder or parquet:////absolute/folder")
+            raise SettingsError(f"backend: {shown!r} must be parquet:///relative/folder or parquet:////absolute/folder")
         if parts.query or parts.fragment:
-            raise SettingsError(f"backend: {url!r} has options, and parquet takes none; write ? as %3F and # as %23")
+            raise SettingsError(f"backend: {shown!r} has options, and parquet takes none; write ? as %3F and # as %23")
         return cls(path)
 
     @property
