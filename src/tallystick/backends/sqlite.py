@@ -25,7 +25,6 @@ from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.sqlite_rows import Writer
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
 from tallystick.masking import mask_url
-from tallystick.masking import mask_url
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
