@@ -41,9 +41,10 @@ class Native:
         Raises `TypeError` or `ValueError` for a value that no record may have, be it that MongoDB could store it.
         """
         header, value = record.header, record.value
+        milliseconds = min(record.timestamp_ns // 1_000_000, _LATEST_MS)
         made: dict[str, Any] = {
             "_id": record.id,
-            "timestamp": _EPOCH + timedelta(milliseconds=min(record.timestamp_ns // 1_000_000, _LATEST_MS)),
+            "timestamp": _EPOCH + timedelta(0, milliseconds // 1_000, milliseconds % 1_000 * 1_000),
             "timestamp_ns": record.timestamp_ns,
             "kind": record.kind,
             "name": record.name,
