@@ -41,6 +41,8 @@ ELECTION_SECONDS: Final = 1.0
 TURN_SECONDS: Final = 0.02
 GIVE_WAY_SECONDS: Final = 5.0
 """So long a single pass waits for its turn; an application's thread gives way within a second, or after its batch."""
+AGAIN_SECONDS: Final = 600.0
+"""What keeps the agent from its work is said once, and again after so long."""
 HOUSE_SECONDS: Final = 1.0
 SAVE_SECONDS: Final = 0.25
 THREAD_RECORDS: Final = 200
@@ -82,7 +84,7 @@ class Agent:
         self._attempt: Attempt | None = None
         self._last_save = self._last_house = self._last_sync = 0.0
         self._dead_seen = 0.0
-        self._complained = ""
+        self._complained = ("", 0.0)
         _agents.add(self)
 
     # --- for the owner ---
@@ -145,18 +147,23 @@ class Agent:
                 self._complain(error)
                 if once:
                     break
-                self._wait(ELECTION_SECONDS)
+                self._rest(ELECTION_SECONDS)
         self._election.resign()
         return done or until == "stopped"
 
     def _complain(self, error: Exception) -> None:
-        """Log what stopped the work before any backend was asked; the spool's own messages once, since they say all."""
-        if not isinstance(error, SpoolError):
-            text = "the agent of %s failed; it tries again in %s s"
-            logger.error(text, self.folder.path, ELECTION_SECONDS, exc_info=error)
-        elif str(error) != self._complained:
-            logger.error("nothing of %s is delivered: %s", self.folder.path, error)
-            self._complained = str(error)
+        """Log what stopped the work before any backend was asked. Only what nobody foresaw has a traceback."""
+        text, when = f"{type(error).__name__}: {error}", time.monotonic()
+        if text != self._complained[0] or when - self._complained[1] >= AGAIN_SECONDS:
+            self._complained = (text, when)
+            foreseen = isinstance(error, (SpoolError, OSError))
+            logger.error(
+                "nothing of %s is delivered: %s; it is tried again every %g s",
+                self.folder.path,
+                error,
+                ELECTION_SECONDS,
+                exc_info=None if foreseen else error,
+            )
         self.report.failed(error)
 
     # --- delivering ---
@@ -255,6 +262,12 @@ class Agent:
             self._wake.get(timeout=seconds)
             while True:
                 self._wake.get_nowait()
+
+    def _rest(self, seconds: float) -> None:
+        """Wait so long, whoever wakes us meanwhile: a `flush` does so many times a second."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self._over():
+            self._wait(left)
 
     def _leave_to_parent(self) -> None:
         """In a forked child: the thread is not here, and connection and locks are the parent's."""

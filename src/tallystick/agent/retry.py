@@ -1,6 +1,6 @@
 """How long to wait before the next try: full jitter, for ever.
 
-A wait is drawn evenly between nothing and a ceiling that doubles from 0.1 s to 60 s, so that many agents whose database
+A wait is drawn evenly between nothing and a ceiling that doubles from 0.5 s to 60 s, so that many agents whose database
 comes back do not all knock at once (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 A server's own Retry-After is a floor.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-FIRST_SECONDS: Final = 0.1
+FIRST_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 60.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -230,6 +231,29 @@ def test_interval_syncs_what_was_written_and_never_does_not(folder: Folder, monk
         assert Agent(folder, Noting(), fsync_seconds=seconds).run("empty")
         assert any(path.parent == folder.segments for path in synced) is expected
         spool.close()
+
+
+@pytest.mark.parametrize("name", ["attempt", "agent.lock", "process.lock", "dead.jsonl"])
+def test_what_stops_delivery_is_said_once_and_without_a_traceback(
+    folder: Folder, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_module, "ELECTION_SECONDS", 0.05)
+    record(folder, 1)
+    (folder.path / name).mkdir()
+    agent = Agent(folder, Noting(), mode="thread")
+    tries: list[BaseException] = []
+    monkeypatch.setattr(agent.report, "failed", tries.append)
+    agent.start()
+    began = time.monotonic()
+    while len(tries) < 5 and time.monotonic() < began + 10:
+        agent.wake()
+        threading.Event().wait(0.001)
+    assert len(tries) >= 5
+    assert time.monotonic() - began >= 4 * 0.05, "whoever wakes it does not cut the wait short"
+    assert agent.stop(0.1)
+    (said,) = [one for one in caplog.records if one.name == "tallystick.agent"]
+    assert str(folder.path / name) in said.getMessage()
+    assert said.exc_info is None
 
 
 # --- the report ---
