@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 import msgspec
 
 from tallystick.errors import QueryError, Unavailable
+from tallystick.interruptions import from_handler
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record, Value
 
@@ -147,11 +148,13 @@ class BaseBackend:
         for index, record in enumerate(batch.records):
             try:
                 self.report(record.name, record.kind, record.value, dict(record.tags), record.id)
-            except (Unavailable, ConnectionError, TimeoutError) as error:
-                reason = f"{type(error).__name__}: {error}"
-                return WriteResult(rejected, dict.fromkeys(range(index, len(batch)), reason))
             except Exception as error:
-                rejected[index] = f"{type(error).__name__}: {error}"
+                if from_handler(error):
+                    raise
+                reason = f"{type(error).__name__}: {error}"
+                if isinstance(error, Unavailable | ConnectionError | TimeoutError):
+                    return WriteResult(rejected, dict.fromkeys(range(index, len(batch)), reason))
+                rejected[index] = reason
         return WriteResult(rejected)
 
     def query(self, query: Query) -> list[Series]:

@@ -1,9 +1,7 @@
 """A record on its way into the spool, and the checks that it must pass first.
 
-Whatever comes in, only these go on: a name and tags of clean text, a value of the closed set of types, a time.
-Everything
-else is refused here, with the field and the remedy, before anything is stored. The caller's objects are never
-changed: what has to be made different is made anew.
+Whatever comes in, only these go on: a name and tags of clean text, a value of the closed set of types, a time. All
+else is refused here, with the field and the remedy, before anything is stored. The caller's objects are never changed.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import msgspec
 
 from tallystick.codec import MAX_INTEGER
 from tallystick.errors import RecordError
+from tallystick.interruptions import from_handler
 from tallystick.records import COUNTER, EVENT, GAUGE, TIMING, Value
 
 NAME_CHARACTERS: Final = 255
@@ -132,9 +131,10 @@ def opposite(value: Any) -> Any:
     try:
         if isinstance(value, numbers.Integral):
             return -int(value)  # an unsigned one of NumPy would wrap around
-        negative: Any = -value if isinstance(value, numbers.Number) else value  # type: ignore[operator]
-        return negative
-    except Exception:
+        return -value if isinstance(value, numbers.Number) else value  # type: ignore[operator]
+    except Exception as error:
+        if from_handler(error):
+            raise
         return None
 
 
@@ -207,7 +207,9 @@ def kept(tags: object) -> Any:
         if isinstance(tags, Mapping):
             return dict(tags)
         return list(islice(tags, TAG_COUNT + 1)) if isinstance(tags, Iterable) and not isinstance(tags, str) else tags
-    except Exception:
+    except Exception as error:
+        if from_handler(error):
+            raise
         return tags
 
 

@@ -6,6 +6,7 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 from tallystick.codec import MAX_INTEGER, encode
+from tallystick.interruptions import from_outside
 from tallystick.recorder.draft import opposite
 from tallystick.recorder.recorder import ONE, Parts
 
@@ -42,8 +43,9 @@ class Counter:
             if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
                 self._spool.write(b"".join((b"[", encode(time_ns()), self._head, encode(value), self._tail)))
                 return
-        except Exception:  # no room in the segment, or not encoded ahead: the long way knows what to do
-            pass
+        except Exception as error:  # no room in the segment, or not encoded ahead: the long way knows what to do
+            if from_outside(error):
+                raise
         self._slow(value)
 
     def dec(self, value: float = 1) -> None:

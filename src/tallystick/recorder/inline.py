@@ -12,13 +12,13 @@ import logging
 import os
 import threading
 import time
-import traceback
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tallystick.codec import FORMAT, Reader
+from tallystick.interruptions import from_handler, handlers
 from tallystick.masking import hider
 from tallystick.recorder.refusals import said_by
 from tallystick.records import Header, Tags
@@ -85,7 +85,8 @@ class Inline:
                     self._open = True
                 reasons = self._reasons(self.backend.write(batch))
             except (Exception, SystemExit) as error:
-                if isinstance(error, SystemExit) and _of_a_signal(error):
+                # Of an exit that cannot be told, the application is to end.
+                if from_handler(error) or (isinstance(error, SystemExit) and None in handlers()):
                     raise
                 reasons = [said_by(error)]
             for reason in reasons:
@@ -111,18 +112,6 @@ class Inline:
             if self._open:
                 self.backend.close()
                 self._open = False
-
-
-def _of_a_signal(error: SystemExit) -> bool:
-    """Whether a signal handler raised it; True as well when that cannot be told, for the application is to end then."""
-    import signal  # not needed by most programs
-
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
-    own = [handler for handler in handlers if callable(handler) and handler is not signal.default_int_handler]
-    codes = [getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in own]
-    return None in codes or any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 _inlines: weakref.WeakSet[Inline] = weakref.WeakSet()

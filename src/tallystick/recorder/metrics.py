@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack
 
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.errors import QueryError
+from tallystick.interruptions import from_outside
 from tallystick.queries import Query, Series
 from tallystick.recorder.draft import kept, opposite
 from tallystick.recorder.exit import closed, opened
@@ -117,8 +118,9 @@ class Metrics:
                     if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
                         self._spool.write(b"".join((b"[", encode(time_ns()), head, encode(value), tail)))
                         return
-        except Exception:  # not seen before, or no room in the segment, or not to be encoded: the long way
-            pass
+        except Exception as error:  # not seen before, or no room in the segment, or not to be encoded: the long way
+            if from_outside(error):
+                raise
         self._increment(name, value, tags, **details)
 
     def _increment(
@@ -282,12 +284,12 @@ class Metrics:
 
     @property
     def refused(self) -> Tallied[tuple[str, str]]:
-        """How many calls of this process were refused, by (reason, name)."""
+        """How many calls of this process were refused, or their records dropped by a filter, by (reason, name)."""
         return self._tallied("refused")
 
     @property
     def dropped(self) -> Tallied[tuple[str, str]]:
-        """How many records of this process found no room, or were dropped by a filter, by (reason, name)."""
+        """How many records of this process found no room, by (reason, name)."""
         return self._tallied("dropped")
 
     def _tallied(self, asked: str) -> Tallied[tuple[str, str]]:

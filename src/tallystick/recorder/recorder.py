@@ -11,7 +11,6 @@ Invariants
 
 from __future__ import annotations
 
-import contextlib
 import random
 import weakref
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from tallystick.codec import ALL, MAX_INTEGER, Extra, encode, encode_line, plain
 from tallystick.errors import RecordError
+from tallystick.interruptions import from_handler, from_outside
 from tallystick.recorder import draft as drafts
 from tallystick.recorder.draft import Draft
 from tallystick.recorder.filters import Filter, Scrub
@@ -72,9 +72,12 @@ class Shared:
             for recorder in list(self.recorders):
                 for one in recorder.ready.values():
                     one.clear()
-        with contextlib.suppress(Exception):  # tags that cannot be copied: the record is stored, and the next as slowly
+        try:
             copied = tags if tags is None else dict(tags) if isinstance(tags, Mapping) else list(tags)
             cache.setdefault(name, {})[encode(copied)] = (copied, *parts)
+        except Exception as error:  # tags that cannot be copied: the record is stored, and the next as slowly
+            if from_handler(error):
+                raise
 
 
 class Recorder:
@@ -124,7 +127,9 @@ class Recorder:
             ):
                 self.spool.write(b"".join((b"[", encode(time_ns()), head, encode(value), tail)))
                 return True
-        except Exception:  # not seen before, no room in the segment, not to be encoded: the long way finds out
+        except Exception as error:  # not seen before, no room in the segment, not to be encoded: the long way finds out
+            if from_outside(error):
+                raise
             return False
         return False
 
@@ -136,8 +141,9 @@ class Recorder:
                 if same == tags:
                     self.spool.write(b"".join((b"[", encode(time_ns()), head, encode(seconds), tail)))
                     return
-        except Exception:  # as in `write_ready`
-            pass
+        except Exception as error:  # as in `write_ready`
+            if from_outside(error):
+                raise
         if use_ms:
             self.record(TIMING, name, round(seconds * 1000), tags, None, None, "ms")
         else:
@@ -192,17 +198,25 @@ class Recorder:
         except RecordError as error:
             self._refuse(error, name)
         except Exception as error:  # an object whose own code fails when it is looked at, or a filter
+            if from_handler(error):
+                raise
             self._refuse(RecordError("failed", "record", said_by(error)), name)
 
     def record_ready(self, record: object) -> None:
         """A `Record` made elsewhere."""
-        if not isinstance(record, Record):
-            self._refuse(RecordError("type", "record", "this is no tallystick.Record; make one, or call custom()"), "")
-            return
+        name: object = ""
         try:
-            tags, metadata = list(record.words) or record.tags, record.metadata or None
+            if not isinstance(record, Record):
+                raise RecordError("type", "record", "this is no tallystick.Record; make one, or call custom()")
+            name = record.name
+            tags, metadata = drafts.kept(record.words) or record.tags, record.metadata or None
+        except RecordError as error:
+            self._refuse(error, name)
+            return
         except Exception as error:  # its fields may hold anything: nobody has looked at them yet
-            self._refuse(RecordError("failed", "record", said_by(error)), record.name)
+            if from_handler(error):
+                raise
+            self._refuse(RecordError("failed", "record", said_by(error)), name)
             return
         self.record(
             record.kind,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tallystick.errors import RecordError
+from tallystick.interruptions import from_handler
 
 logger = logging.getLogger("tallystick.recorder")
 
@@ -47,9 +48,9 @@ def refusing() -> Iterator[None]:
     """What an object's own code raises while it is looked at becomes a `RecordError`."""
     try:
         yield
-    except RecordError:
-        raise
     except Exception as error:
+        if isinstance(error, RecordError) or from_handler(error):
+            raise
         raise RecordError("failed", "record", said_by(error)) from error
 
 

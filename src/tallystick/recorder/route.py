@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick import plugins
 from tallystick.errors import SettingsError, SpoolTooNew
+from tallystick.interruptions import from_handler
 from tallystick.masking import hider, mask_url
 from tallystick.queries import Query, Series
 from tallystick.recorder.filters import Scrub
@@ -169,7 +170,9 @@ class SpoolRoute:
         """Called at the first record of this process, and again in a forked child at its first."""
         try:
             self._start()
-        except Exception:  # the record that brought us here is to be stored all the same
+        except Exception as error:  # the record that brought us here is to be stored all the same
+            if from_handler(error):
+                raise
             logger.exception("no delivery from this process; its records wait in %s", self.folder.path)
 
     def _start(self) -> None:

@@ -25,6 +25,7 @@ from typing import Final, Literal
 
 from tallystick.codec import FORMAT
 from tallystick.errors import SpoolError
+from tallystick.interruptions import from_handler
 from tallystick.records import Header, Tags
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder, new_segment_id
@@ -110,9 +111,12 @@ class Spool:
         while True:
             segment = self._segment
             if segment is not None:
-                with contextlib.suppress(ValueError):
+                try:
                     self.write(line)
                     return True
+                except ValueError as error:
+                    if from_handler(error):  # whether the line was written, nobody knows
+                        raise
             if self._advance(segment):
                 continue
             if self.when_full == "block" and not self._closed:
@@ -183,8 +187,9 @@ class Spool:
                 return segment
         except SpoolError:
             raise
-        except OSError:  # no room, or the folder was taken away: what is recorded meanwhile is counted
-            pass
+        except OSError as error:  # no room, or the folder was taken away: what is recorded meanwhile is counted
+            if from_handler(error):
+                raise
         self._full_reason = "disk_full"
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable
@@ -133,3 +134,17 @@ def test_a_variable_like_a_misspelt_setting_is_logged_and_those_of_others_are_le
     make_metrics()
     remedy = "did you mean backend?; `tallystick config show` lists the settings"
     assert [record.getMessage() for record in caplog.records] == [f"TALLYSTICK_BACKND is no setting; {remedy}"]
+
+
+def test_words_without_an_end_and_objects_that_hide_their_class_are_refused_as_ready_records(metrics: Metrics) -> None:
+    class Proxy:
+        @property  # type: ignore[misc]
+        def __class__(self) -> type:
+            raise RuntimeError("no object is bound")
+
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    metrics.record(Record(1, "event", "endless", "text", words=itertools.repeat("a")))  # type: ignore[arg-type]
+    metrics.record(Proxy())  # type: ignore[arg-type]
+    assert metrics.refused == {("tags", "endless"): 1, ("failed", ""): 1}

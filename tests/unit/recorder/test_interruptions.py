@@ -1,0 +1,189 @@
+"""Exceptions from outside end a call and reach the application; the record of the call is there once, or not at all."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import json
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tallystick import Metrics, Record
+from tallystick.backends.base import BaseBackend
+
+
+class Limit(Exception):
+    """As job queues raise for a job that takes too long."""
+
+
+def raise_limit(*_: object) -> None:
+    raise Limit
+
+
+class Raiser:
+    def __call__(self, *_: object) -> None:
+        raise Limit
+
+    def method(self, *_: object) -> None:
+        raise TimeoutError
+
+
+HANDLERS: dict[str, Callable[..., None]] = {
+    "a function": raise_limit,
+    "an object": Raiser(),
+    "a method": Raiser().method,
+    "a partial": functools.partial(raise_limit, 1),
+}
+
+
+@contextmanager
+def limits(handler: Callable[..., None]) -> Iterator[list[int]]:
+    """How often the handler was called."""
+    called: list[int] = []
+
+    @functools.wraps(handler)
+    def counting(*given: object) -> None:
+        called.append(1)
+        handler(*given)
+
+    before = signal.signal(signal.SIGALRM, counting)
+    try:
+        yield called
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def values(home: Path) -> Counter[Any]:
+    """Of all lines in the spool."""
+    files = home.glob("*/segments/*.jsonl")
+    lines = (line for path in files for line in path.read_bytes().split(b"\n")[1:] if line.startswith(b"["))
+    return Counter(json.loads(line)[3] for line in lines)
+
+
+CALLS: dict[str, Callable[[Metrics], Callable[[int], object]]] = {
+    "increment": lambda metrics: lambda n: metrics.increment("x", n),
+    "increment with tags": lambda metrics: lambda n: metrics.increment("x", n, tags={"plan": "pro"}),
+    "gauge": lambda metrics: lambda n: metrics.gauge("x", n),
+    "timing": lambda metrics: lambda n: metrics.timing("x", n),
+    "handle": lambda metrics: metrics.counter("x").inc,
+    "the long way": lambda metrics: lambda n: metrics.custom("x", "order", n),
+    "ready record": lambda metrics: lambda n: metrics.record(Record(time.time_ns(), "gauge", "x", n)),
+}
+
+
+# The limit may strike before a folder that was opened is taken care of; Python closes it, and says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("fsync", ["interval", "always"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_signal_handlers_exception_reaches_the_application_and_doubles_nothing(
+    home: Path, call: Callable[[Metrics], Callable[[int], object]], fsync: str, thorough: bool
+) -> None:
+    returned, number, caught = set(), 0, 0
+    with Metrics(home=home, deliver="off", fsync=fsync, segment_bytes=65_536) as metrics, limits(raise_limit) as called:
+        record = call(metrics)
+        record(0)
+        while caught < (2_000 if thorough else 100):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0003)
+                while len(called) == caught:
+                    number += 1
+                    record(number)
+                    returned.add(number)
+                pytest.fail("the handler raised, and nobody but the library can have caught it")
+            except Limit:
+                caught += 1
+        refused = metrics.refused
+    found = values(home)
+    assert not refused
+    assert not {number: count for number, count in found.items() if count > 1}
+    assert not returned - set(found)
+
+
+def record_on(metrics: Metrics) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.002)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        metrics.event("x", "text")
+
+
+@pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS)
+def test_whatever_the_handler_is_its_exception_reaches_the_application(
+    home: Path, handler: Callable[..., None]
+) -> None:
+    with Metrics(home=home, deliver="off") as metrics, limits(handler):
+        for _ in range(20):
+            with pytest.raises((Limit, TimeoutError)):
+                record_on(metrics)
+
+
+def test_an_exception_thrown_into_a_thread_ends_its_work_and_doubles_nothing(home: Path) -> None:
+    ended = 0
+    for turn in range(20):
+        returned: list[int] = []
+        done = threading.Event()
+
+        def work(numbers: range, returned: list[int] = returned, done: threading.Event = done) -> None:
+            try:
+                for number in numbers:
+                    metrics.increment("x", number)
+                    returned.append(number)
+            except Limit:
+                done.set()
+
+        with Metrics(home=home, deliver="off") as metrics:
+            thread = threading.Thread(target=work, args=(range(turn * 1_000_000, (turn + 1) * 1_000_000),))
+            thread.start()
+            while not returned:
+                time.sleep(0.0001)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Limit))
+            thread.join(30)
+            ended += done.is_set()
+    found = values(home)
+    assert ended == 20
+    assert not {number: count for number, count in found.items() if count > 1}
+
+
+class Failing(BaseBackend):
+    inline = True
+
+    def report(self, name: str, kind: str, value: Any, tags: Any, id: str) -> None:
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            pass
+
+
+def test_a_limit_that_strikes_in_an_inline_backend_reaches_the_application() -> None:
+    with Metrics(Failing()) as metrics, limits(raise_limit):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(Limit):
+            metrics.increment("x")
+
+
+class Boom(Exception):
+    """Of an object's own code."""
+
+
+class Explosive(str):
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        raise Boom
+
+    __hash__ = str.__hash__
+
+
+def test_what_an_objects_own_code_raises_still_ends_no_call(home: Path) -> None:
+    with Metrics(home=home, deliver="off") as metrics, limits(raise_limit):
+        for number in range(3):
+            metrics.increment("x", number, tags={"plan": Explosive("pro")})
+            metrics.gauge("x", number, tags={"plan": Explosive("pro")})
+        assert sum(metrics.refused.values()) + values(home).total() >= 3
