@@ -16,10 +16,13 @@ from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat
 from tallystick.cli.targets import Target
 from tallystick.cli.text import number, span
+from tallystick.errors import SpoolError
 from tallystick.spool.account import Account, account
 
 LATE_SECONDS: Final = 15.0
 """An agent beats about once a second; one that has not for so long hangs in its backend, or its host was asleep."""
+
+MOVE_AWAY: Final = "move it away; a file of that name is made when it is needed"
 
 LOOKS: Final = 3
 LOOK_AGAIN_SECONDS: Final = 0.4
@@ -87,11 +90,22 @@ def _agent(beat: Heartbeat) -> str:
 
 
 def health(target: Target) -> Health:
-    """As of now. Books that do not balance are looked at again, since a busy agent changes them meanwhile."""
+    """As of now. Raises `SpoolError`, with path and remedy, for a pipeline whose files cannot be read."""
+    try:
+        return Health(target, _books(target), report.read(target.folder), somebody_delivers(target.folder))
+    except SpoolError:
+        raise
+    except OSError as error:
+        remedy = "run as the user who owns it" if isinstance(error, PermissionError) else MOVE_AWAY
+        raise SpoolError(f"{error.filename or target.folder.path}: {error.strerror}; {remedy}") from error
+
+
+def _books(target: Target) -> Account:
+    """Those that do not balance are looked at again, since a busy agent changes them meanwhile."""
     books = account(target.folder)
     for _ in range(LOOKS - 1):
         if not books.imbalance():
             break
         time.sleep(LOOK_AGAIN_SECONDS)
         books = account(target.folder)
-    return Health(target, books, report.read(target.folder), somebody_delivers(target.folder))
+    return books

@@ -7,12 +7,14 @@ from collections import Counter
 from typing import Any, Final
 
 import click
+import msgspec
 
 from tallystick.cli.health import Health, health
 from tallystick.cli.options import Where, json_option, where_options
 from tallystick.cli.output import fact, json_document
-from tallystick.cli.targets import targets
+from tallystick.cli.targets import Target, targets
 from tallystick.cli.text import clean, number, size, span
+from tallystick.errors import SpoolError
 from tallystick.queries import seconds_of
 
 TOP: Final = 5
@@ -30,11 +32,11 @@ def status(where: Where, check: bool, max_age: str, as_json: bool) -> None:
 
     --check exits with 1 when a pipeline does not move although its spool is not empty (its oldest record waits
     longer than --max-age, and nothing was delivered for as long), when books do not balance, or when a spool file
-    cannot be read by this version.
+    cannot be read by this version. A pipeline whose files cannot be read at all makes it 1 without --check, too.
     """
     max_age_seconds = seconds_of(max_age, "--max-age")
     home = where.settings().home
-    found = [health(target) for target in targets(where)]
+    found: list[Health | Unusable] = [_looked(target) for target in targets(where)]
     findings = {one.target.name: one.findings(max_age_seconds) for one in found}
     if as_json:
         documents = [{**_document(one), "findings": findings[one.target.name]} for one in found]
@@ -50,13 +52,38 @@ def status(where: Where, check: bool, max_age: str, as_json: bool) -> None:
     else:
         for one in found:
             _show(one, findings[one.target.name])
-    if check and any(findings.values()):
+    if (check and any(findings.values())) or any(isinstance(one, Unusable) for one in found):
         raise SystemExit(1)
 
 
-def _show(one: Health, findings: list[str]) -> None:
-    books, beat = one.books, one.beat
+class Unusable(msgspec.Struct, frozen=True):
+    """A pipeline whose files cannot be read; `why` has the path and the remedy."""
+
+    target: Target
+    why: str
+
+    def findings(self, _: float) -> list[str]:
+        return [self.why]
+
+
+def _looked(target: Target) -> Health | Unusable:
+    """The others are shown all the same."""
+    try:
+        return health(target)
+    except SpoolError as error:
+        return Unusable(target, str(error))
+
+
+def _show(one: Health | Unusable, findings: list[str]) -> None:
     click.echo(f"{click.style(one.target.name, bold=True)} → {clean(one.target.address)}")
+    if isinstance(one, Health):
+        _show_facts(one)
+    for finding in findings:
+        fact("wrong", finding, bad=True)
+
+
+def _show_facts(one: Health) -> None:
+    books, beat = one.books, one.beat
     fact("books", books.line(), bad=bool(books.imbalance()))
     if one.target.unknown:
         fact("target", one.target.unknown)
@@ -76,8 +103,6 @@ def _show(one: Health, findings: list[str]) -> None:
         fact("error", f"{beat.last_error} ({span(max(0.0, time.time() - beat.last_failed))} ago)", bad=True)
     if act := one.act():
         fact("to do", act, bad=True)
-    for finding in findings:
-        fact("wrong", finding, bad=True)
 
 
 def _top(names: Counter[str], nameless: str = "damaged lines") -> str:
@@ -87,7 +112,9 @@ def _top(names: Counter[str], nameless: str = "damaged lines") -> str:
     return f"{number(sum(names.values()))} ({shown}{f' and {more} more names' if more > 0 else ''})"
 
 
-def _document(one: Health) -> dict[str, Any]:
+def _document(one: Health | Unusable) -> dict[str, Any]:
+    if isinstance(one, Unusable):
+        return {"pipeline": one.target.name, "target": one.target.address}
     books, beat = one.books, one.beat
     return {
         "pipeline": one.target.name,

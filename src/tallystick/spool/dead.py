@@ -203,7 +203,7 @@ class DeadLetters:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = disk.LockFile(self.folder.path / "dead.lock")
+        lock = disk.LockFile(self.folder.dead_lock)
         lock.acquire(wait=True)
         try:
             yield

@@ -1,11 +1,11 @@
-"""Where a pipeline keeps its things. Every path of the spool is made here.
+"""Where a pipeline keeps its things. Every path of the spool is named here.
 
 <home>/<pipeline>/
     pipeline.json       where the records go (no secrets), for people and for `tallystick agent`
     segments/           <id>.jsonl  records     <id>.tally  what a writer refused or dropped
                         <id>.dropped  what was dropped to make room
     positions.json      how far delivery has come (a hint), and the counts
-    dead.jsonl          dead letters and what became of them
+    dead.jsonl          dead letters and what became of them        dead.lock   guards it
     agent.lock          whoever holds it delivers      process.lock   held by a `tallystick agent`
     delivering.json     what is being delivered from segments with a living writer      delivering.lock   guards it
     agent.json          the one who delivers: heartbeat and last error      attempt   what it is delivering
@@ -52,6 +52,7 @@ class Folder:
         self.segments = self.path / "segments"
         self.positions = self.path / "positions.json"
         self.dead = self.path / "dead.jsonl"
+        self.dead_lock = self.path / "dead.lock"
         self.agent_lock = self.path / "agent.lock"
         self.process_lock = self.path / "process.lock"
         self.delivering = self.path / "delivering.json"
@@ -61,6 +62,20 @@ class Folder:
         self.reserve = self.path / "reserve"
         self.about = self.path / "pipeline.json"
         self.database = self.path / "records.db"
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that the pipeline has besides its segments and its database, there or not."""
+        of_the_agent = [self.agent_lock, self.process_lock, self.agent, self.attempt, self.positions]
+        return [
+            *of_the_agent,
+            self.dead,
+            self.dead_lock,
+            self.delivering,
+            self.delivering_lock,
+            self.reserve,
+            self.about,
+        ]
 
     def open(self) -> Folder:
         disk.make_folder(self.segments)

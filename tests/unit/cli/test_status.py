@@ -88,6 +88,39 @@ def test_check_ends_with_1_when_the_books_do_not_balance(home: Path) -> None:
     assert "the books do not balance" in findings(exits=1)["fail"]
 
 
+@pytest.mark.parametrize("name", ["dead.jsonl", "agent.lock"])
+def test_a_pipeline_that_cannot_be_read_is_named_with_the_remedy_and_hides_no_other(home: Path, name: str) -> None:
+    wait_in_spool()
+    call("send", "increment", "a", "--backend", f"sqlite:///{home}/other.db", "--pipeline", "other")
+    path = home / "default" / name
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    says = f"{path}: Is a directory; move it away; a file of that name is made when it is needed"
+    shown = call("status", exits=1).stdout
+    assert says in shown
+    assert "other → " in shown
+    assert "1 accepted" in shown
+    assert f"default: {says}" in call("status", "--check", exits=1).stdout
+    first, second = answer("status", exits=1)["pipelines"]
+    assert first["findings"] == [says]
+    assert second["findings"] == []
+    found = findings(exits=1)
+    assert f"default: {path} is no file; move it away" in found["fail"]
+    assert "other: 1 accepted" in found["ok"]
+
+
+@pytest.mark.parametrize("how", ["a folder", "a link to nowhere", "a link to itself"])
+def test_the_doctor_finds_a_reserve_that_can_be_none(home: Path, how: str) -> None:
+    wait_in_spool()
+    reserve = Folder(home).reserve
+    reserve.unlink()
+    if how == "a folder":
+        reserve.mkdir()
+    else:
+        reserve.symlink_to("/nowhere/at/all" if how == "a link to nowhere" else reserve)
+    assert f"default: {reserve} " in findings("--offline", exits=1)["fail"]
+
+
 def test_the_doctor_finds_nothing_wrong_in_a_healthy_place() -> None:
     call("send", "increment", "a")
     found = findings()
@@ -105,7 +138,7 @@ def test_the_doctor_finds_nothing_wrong_in_a_healthy_place() -> None:
 
 def test_the_doctor_finds_that_nobody_delivers() -> None:
     wait_in_spool()
-    assert "1 records wait, and nobody delivers; run `tallystick agent`" in findings()["warn"]
+    assert "1 record waits, and nobody delivers; run `tallystick agent`" in findings()["warn"]
     assert "nobody delivers" in findings("--max-age", "0.001s", exits=1)["fail"]
 
 
@@ -116,7 +149,7 @@ def test_the_doctor_is_loud_about_a_database_that_wants_a_person(
     monkeypatch.setenv("TALLYSTICK_BACKEND", f"sqlite:///{tmp_path}/no.db")
     wait_in_spool()
     unhappy(home, last_error="Misconfigured: it is no database", action_needed=True)
-    assert "the database wants a person: Misconfigured" in findings("--offline", exits=1)["fail"]
+    assert "all records are kept meanwhile: Misconfigured" in findings("--offline", exits=1)["fail"]
     assert f"sqlite:///{tmp_path}/no.db: " in findings(exits=1)["fail"]
     assert "to do     Misconfigured" in call("status").stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +13,11 @@ from typing import Final
 
 from tallystick.backends.base import Managed
 from tallystick.cli.doctor.finding import Finding, fail, ok, warn
-from tallystick.cli.health import LATE_SECONDS, Health, health
+from tallystick.cli.health import LATE_SECONDS, MOVE_AWAY, Health, health
 from tallystick.cli.repair import STALE_SECONDS
 from tallystick.cli.targets import NothingYet, Target, open_to_read
 from tallystick.cli.text import number, size, span
-from tallystick.errors import BackendError, Misconfigured, MissingExtra, SettingsError, TallystickError
+from tallystick.errors import BackendError, Misconfigured, MissingExtra, SettingsError, SpoolError, TallystickError
 from tallystick.masking import hider
 from tallystick.settings import Settings
 from tallystick.spool.folder import Folder
@@ -31,17 +32,24 @@ def look(target: Target, settings: Settings, max_age_seconds: float, *, offline:
     seen = list(files(target.folder))
     yield from seen
     if all(finding.level != "fail" for finding in seen):
-        one = health(target)
-        yield from books(one, settings)
-        yield from delivery(one, max_age_seconds)
-        yield from clock(one)
+        try:
+            one = health(target)
+        except SpoolError as error:
+            yield fail(str(error), "")
+        else:
+            yield from books(one, settings)
+            yield from delivery(one, max_age_seconds)
+            yield from clock(one)
     yield from about(target)
     if not offline and not target.unknown:
         yield from database(target)
 
 
 def files(folder: Folder) -> Iterator[Finding]:
-    """Files and folders that this user cannot use, or that the pipeline's owner cannot."""
+    """Files and folders that nobody can use, that this user cannot, or that the pipeline's owner cannot."""
+    for path in folder.files:
+        if why := _unusable(path):
+            yield fail(f"{path} {why}", MOVE_AWAY)
     found = {path: _status(path) for path in [folder.path, *folder.path.rglob("*")]}
     there = {path: status for path, status in found.items() if status is not None}
     shut = [path for path in there if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))]
@@ -54,6 +62,16 @@ def files(folder: Folder) -> Iterator[Finding]:
     if foreign:
         what = f"{number(len(foreign))} files are of another user and for him alone, such as {foreign[0]}"
         yield warn(what, f"chown -R {owner} {folder.path}, and run everything as that user")
+
+
+def _unusable(path: Path) -> str:
+    """Why this cannot be the file that it should be, or become it; empty when it can."""
+    try:
+        return "" if stat.S_ISREG(path.stat().st_mode) else "is no file"
+    except FileNotFoundError:
+        return "" if os.path.isdir(os.path.dirname(os.path.realpath(path))) else "is a link to nowhere"
+    except OSError as error:
+        return "" if isinstance(error, PermissionError) else f"cannot be opened ({error.strerror})"
 
 
 def _status(path: Path) -> os.stat_result | None:
