@@ -50,21 +50,27 @@ class Native:
 
 def copy_texts(records: Iterable[Record], segment: int, row: Callable[[Record], Row]) -> Iterator[str]:
     """The rows as COPY's text format, in pieces: the server takes one while the next is made."""
-    texts: dict[object, str] = {None: "\\N"}
-
-    def field(cell: object) -> str:
-        if type(cell) is float or type(cell) is int:
-            return repr(cell)
-        known = texts.get(cell)
-        if known is None:
-            known = texts[cell] = str(cell).translate(_ESCAPES)
-        return known
-
-    lines = []
+    heads: dict[tuple[str, str, str | None], str] = {}  # what many rows share is escaped once
+    tails: dict[tuple[str, float, str | None], str] = {}
+    lines: list[str] = []
     for record in records:
-        cells = "\t".join([field(cell) for cell in row(record)])
-        lines.append(f"{record.timestamp_ns}\t{segment}\t{record.offset}\t{cells}\n")
+        name, kind, unit, value, whole, content, tags, rate, extra, own_id = row(record)
+        head = heads.get((name, kind, unit))
+        if head is None:
+            head = heads[name, kind, unit] = "\t".join(map(_field, (name, kind, unit)))
+        tail = tails.get((tags, rate, extra))
+        if tail is None:
+            tail = tails[tags, rate, extra] = "\t".join(map(_field, (tags, rate, extra)))
+        number = "\\N" if value is None else repr(value)
+        exact = "\\N" if whole is None else repr(whole)
+        text = "\\N" if content is None else _field(content)
+        start = f"{record.timestamp_ns}\t{segment}\t{record.offset}\t{head}"
+        lines.append(f"{start}\t{number}\t{exact}\t{text}\t{tail}\t{_field(own_id)}\n")
         if len(lines) == _LINES:
             yield "".join(lines)
             lines = []
     yield "".join(lines)
+
+
+def _field(cell: str | float | None) -> str:
+    return "\\N" if cell is None else str(cell).translate(_ESCAPES)
