@@ -71,7 +71,9 @@ class SqliteBackend:
         parts, shown = urlsplit(url), mask_url(url)
         path = unquote(parts.path[1:])
         if parts.netloc or not parts.path.startswith("/"):
-            raise SettingsError(f"backend: {shown!r} names a host; write sqlite:///relative.db or sqlite:////absolute.db")
+            raise SettingsError(
+                f"backend: {shown!r} names a host; write sqlite:///relative.db or sqlite:////absolute.db"
+            )
         if parts.query or parts.fragment:
             raise SettingsError(f"backend: {shown!r} has options, and sqlite takes none; write ? as %3F and # as %23")
         if path in ("", ":memory:"):

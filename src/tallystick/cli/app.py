@@ -4,7 +4,8 @@ Invariants
 - A command's module is imported only when that command runs (or its help is asked for), so `tallystick --help` loads
   neither backends nor rich. The sentences in the list of commands therefore stand here, in one table.
 - Exit codes: 0 all is well, 1 something failed or was found, 2 the command line or the settings are wrong.
-- What goes wrong on purpose (`TallystickError`, `OSError`) is one line on standard error, never a traceback.
+- What goes wrong on purpose (`TallystickError`, `OSError`) is one line on standard error, never a traceback; a
+  script that is the remedy follows on lines of its own, to be copied.
 - Arguments are UTF-8, as all texts of a record are: other bytes are refused before any command sees them.
 """
 
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 import click
 
+from tallystick.cli.text import told
 from tallystick.errors import QueryError, RecordError, SettingsError, TallystickError
 from tallystick.masking import hider
 from tallystick.version import __version__
@@ -99,17 +101,17 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except TallystickError as error:
             failure = AskedWrong if isinstance(error, SettingsError | QueryError | RecordError) else Failure
-            raise failure(_one_line(error)) from error
+            raise failure(_said(error)) from error
         except BrokenPipeError:  # `| head` has seen enough
             with contextlib.suppress(OSError):
                 sys.stdout.close()
             raise SystemExit(0) from None
         except OSError as error:
-            raise Failure(_one_line(error)) from error
+            raise Failure(_said(error)) from error
 
 
-def _one_line(error: Exception) -> str:
-    return hider()(" ".join(str(error).split())) or type(error).__name__
+def _said(error: Exception) -> str:
+    return hider()(told(str(error))) or type(error).__name__
 
 
 @click.group(

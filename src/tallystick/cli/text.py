@@ -77,6 +77,12 @@ def tags_text(tags: dict[str, str] | dict[str, str | None]) -> str:
     return clean(" ".join(f"{tag}={'–' if value is None else value}" for tag, value in tags.items()))
 
 
+def told(text: str) -> str:
+    """What went wrong, on one line; a script that is the remedy, after a colon and a new line, on lines of its own."""
+    sentence, colon, script = text.partition(":\n")
+    return "\n".join(clean(line) for line in [" ".join(sentence.split()) + colon[:1], *script.splitlines()])
+
+
 def clean(text: str) -> str:
     """On one line, with control characters shown and not sent: a recorded text must not steer the terminal."""
     if text.isprintable():

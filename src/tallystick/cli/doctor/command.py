@@ -11,9 +11,10 @@ from tallystick.cli.doctor import host, pipeline
 from tallystick.cli.doctor.finding import Finding
 from tallystick.cli.options import Where, json_option, where_options
 from tallystick.cli.output import json_document
-from tallystick.cli.targets import targets
-from tallystick.cli.text import clean
+from tallystick.cli.targets import Target, asked_target, targets
+from tallystick.cli.text import clean, told
 from tallystick.queries import seconds_of
+from tallystick.settings import Settings
 
 COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -26,8 +27,8 @@ COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(where: Where, offline: bool, max_age: str, as_json: bool) -> None:
     """Say what is wrong here, and the remedy. Exits with 1 when something failed.
 
-    It looks at this host (Python, SQLite, the home, the disk, locks, the clock), at the settings, and at each pipeline:
-    its files, its books, who delivers, the last error, and whether the database answers.
+    It looks at this host (Python, SQLite, the home, the disk, locks, the clock), at the settings and whether their
+    database answers, and at each pipeline: its files, its books, who delivers, the last error, and its database.
     """
     max_age_seconds = seconds_of(max_age, "--max-age")
     settings = where.settings()
@@ -35,6 +36,9 @@ def doctor(where: Where, offline: bool, max_age: str, as_json: bool) -> None:
     if all(one.level != "fail" for one in host.folder(settings.home)):
         for target in targets(where):
             found[target.name] = list(pipeline.look(target, settings, max_age_seconds, offline=offline))
+    expected = None if offline else to_come(where, settings)
+    if expected is not None and expected.name not in found and not expected.unknown:
+        found[expected.name] = list(pipeline.database(expected))
     failed = sum(one.level == "fail" for findings in found.values() for one in findings)
     if as_json:
         lines = [
@@ -50,9 +54,14 @@ def doctor(where: Where, offline: bool, max_age: str, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+def to_come(where: Where, settings: Settings) -> Target | None:
+    """Where the settings (or `--backend`) say that records go, also when none was recorded yet."""
+    return asked_target(where) if where.backend or (settings.backend and where.pipeline is None) else None
+
+
 def _show(name: str, findings: Iterable[Finding]) -> None:
     before = f"{name}: " if name else ""
     for one in findings:
         level = click.style(f"{one.level:<4}", fg=COLOURS[one.level])
         remedy = f"; {clean(one.remedy)}" if one.remedy else ""
-        click.echo(f"{level}  {before}{clean(one.what)}{remedy}")
+        click.echo(f"{level}  {before}{told(one.what)}{remedy}")

@@ -17,7 +17,7 @@ from tallystick.cli.health import LATE_SECONDS, MOVE_AWAY, Health, health
 from tallystick.cli.repair import STALE_SECONDS
 from tallystick.cli.targets import NothingYet, Target, open_to_read
 from tallystick.cli.text import number, size, span
-from tallystick.errors import BackendError, Misconfigured, MissingExtra, SettingsError, SpoolError, TallystickError
+from tallystick.errors import Misconfigured, MissingExtra, SettingsError, SpoolError, TallystickError
 from tallystick.masking import hider
 from tallystick.settings import Settings
 from tallystick.spool.folder import Folder
@@ -118,7 +118,7 @@ def books(one: Health, settings: Settings) -> Iterator[Finding]:
 def delivery(one: Health, max_age_seconds: float) -> Iterator[Finding]:
     beat = one.beat
     if beat is not None and beat.action_needed:
-        yield fail(f"the database wants a person: {beat.last_error}", "do as it says; all records are kept meanwhile")
+        yield fail(f"the database wants a person, and all records are kept meanwhile: {beat.last_error}", "")
     elif beat is not None and beat.last_error:
         when = span(_age(beat.last_failed))
         yield warn(f"the last try failed {when} ago: {beat.last_error}", "nothing is lost: it is tried again for ever")
@@ -127,7 +127,8 @@ def delivery(one: Health, max_age_seconds: float) -> Iterator[Finding]:
     if stuck := one.stuck(max_age_seconds):
         yield fail(stuck, "see why its database does not answer" if one.delivering else "")
     elif one.pending and not one.delivering:
-        yield warn(f"{number(one.pending)} records wait, and nobody delivers", "run `tallystick agent`")
+        waiting = "1 record waits" if one.pending == 1 else f"{number(one.pending)} records wait"
+        yield warn(f"{waiting}, and nobody delivers", "run `tallystick agent`")
     elif one.delivering:
         yield ok(f"delivered by {one.who()}")
 
@@ -205,24 +206,29 @@ def _asked(target: Target) -> Iterator[Finding]:
         yield ok(f"{target.address} is made at the first delivery")
         return
     except (Misconfigured, MissingExtra, SettingsError) as error:
-        yield fail(f"{target.address}: {hide(str(error))}", "do as it says")
+        yield fail(_of(target, hide(str(error))), "")
         return
     except Exception as error:  # whatever a driver raises: it does not answer
-        why = f"{target.address} cannot be reached: {type(error).__name__}: {error}"
-        yield fail(hide(str(error) if type(error) is BackendError else why), "see whether it runs")
+        why = str(error) if isinstance(error, TallystickError) else f"{type(error).__name__}: {error}"
+        yield fail(_of(target, hide(why)), "see whether it runs")
         return
     try:
         lines = backend.check() if isinstance(backend, Managed) else []
         for line in lines:
             if not line.ok:
-                yield fail(f"{target.address}: {line.what}", line.remedy or "see `tallystick check`")
+                yield fail(_of(target, line.what), line.remedy or "see `tallystick check`")
         if all(line.ok for line in lines):
             yield ok(f"{target.address} answers")
     except Exception as error:
         why = str(error) if isinstance(error, TallystickError) else f"{type(error).__name__}: {error}"
-        yield fail(f"{target.address}: {hide(why)}", "see `tallystick check`")
+        yield fail(_of(target, hide(why)), "see `tallystick check`")
     finally:
         backend.close()
+
+
+def _of(target: Target, what: str) -> str:
+    """What was found, and once where: the backends' own errors say it themselves."""
+    return what if target.address in what else f"{target.address}: {what}"
 
 
 def _age(moment: float) -> float:
