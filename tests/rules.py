@@ -212,7 +212,7 @@ def incomplete_backends(root: Path) -> list[str]:
     for path in (root / "tests" / "contract").rglob("*.py"):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Contract") for base in node.bases):
-                tested += ast.unparse(node)
+                tested += ast.unparse(node) + "\n"
     for name, file in ITS_OWN_TESTS.items():
         if (root / file).is_file() and name in (root / file).read_text():
             tested += f" {name}"
