@@ -99,16 +99,16 @@ def _tells(parameter: str) -> bool:
     return re.fullmatch(_TELLTALE, re.sub(r"[-_.]|%[0-9A-Fa-f]{2}", "", parameter)) is not None
 
 
-def hider(*urls: str | None) -> Callable[[str], str]:
+def hider(*urls: str | None, users: bool = True) -> Callable[[str], str]:
     """Masks a text that others wrote, such as a driver's error: every URL in it, and wherever they stand the secrets of
     the URLs given here, as they are written there and as they are meant. Very short ones, and a user part without a
-    password, only as whole words.
+    password, only as whole words; without `users` not that, since it is mostly a plain name.
     """
     from urllib.parse import unquote, unquote_plus  # not needed by who only records
 
     patterns = set()
     for secret, words in itertools.chain.from_iterable(_secrets_of(url or "") for url in urls):
-        for spelling in {secret, unquote(secret), unquote_plus(secret)} - {"", MASK}:
+        for spelling in set() if words and not users else {secret, unquote(secret), unquote_plus(secret)} - {"", MASK}:
             whole = words or len(spelling) < _SHORT
             patterns.add(rf"(?<!\w){re.escape(spelling)}(?!\w)" if whole else re.escape(spelling))
     own = "|".join(sorted(patterns, key=len, reverse=True)) or r"(?!)"

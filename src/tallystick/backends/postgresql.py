@@ -58,6 +58,7 @@ class PostgresqlBackend:
         self._schema = self._options.get("schema", schema)
         self._shape = shape or Native()
         self._connection: Any = None
+        self._user = "" if client is None else client.info.user
         self._pid = 0
         self._ready = False
         self._segments: dict[str, int] = {}
@@ -101,11 +102,14 @@ class PostgresqlBackend:
         if self._options.get("setup", True):
             schemas.ensure(connection, self._schema)
         elif schemas.version(connection, self._schema) is None:
-            raise Misconfigured(f"{self.address}: there are no tables; run:\n{schemas.script(self._schema)}")
+            script = schemas.script(self._schema, self._user)
+            raise Misconfigured(f"{self.address}: there are no tables; as an administrator run:\n{script}")
 
     def _connect(self) -> Any:
         assert self._url is not None
-        return connect(self._url)
+        connection = connect(self._url)
+        self._user = connection.info.user
+        return connection
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -273,7 +277,7 @@ class PostgresqlBackend:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            with translated(self.address, self._schema):
+            with translated(self.address, lambda: schemas.script(self._schema, self._user)):
                 yield
         except Unavailable as error:
             self._give_up()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
 from tallystick import plugins
-from tallystick.backends import postgresql_schema as schemas
 from tallystick.backends._url import ServerUrl, is_loopback, tls_context
 from tallystick.errors import Misconfigured, Unavailable
 
@@ -21,7 +20,7 @@ ENCRYPTED: Final = frozenset(("require", "verify-ca", VERIFIED))
 _PERSON_MUST_ACT: Final = {
     "28": "correct user and password",
     "3D": "create the database, or correct its name",
-    "42501": "grant this user the right; as the tables' owner or an administrator run:\n{script}",
+    "42501": "grant this user the right, or let an administrator run this and add setup=no to the URL:\n{script}",
     "3F": "as an administrator run:\n{script}",
     "42P01": "run `tallystick setup`, or as an administrator:\n{script}",
     "42": "the tables are not as tallystick makes them; move them away, then run `tallystick setup`",
@@ -99,18 +98,19 @@ def _tls(url: ServerUrl) -> dict[str, str]:
 
 
 @contextmanager
-def translated(address: str, schema: str) -> Iterator[None]:
-    """What names no cause that we know goes on as it is: then the agent bisects the batch."""
+def translated(address: str, script: Callable[[], str]) -> Iterator[None]:
+    """The driver's errors as ours; `script` gives what an administrator runs. What names no cause that we know goes on
+    as it is: then the agent bisects the batch."""
     psycopg = driver()
     try:
         yield
     except psycopg.Error as error:
-        state, text = error.sqlstate or "", str(error)
+        state, text = error.sqlstate or "", " ".join(str(error).split())
         known = _PERSON_MUST_ACT if state else _WHILE_CONNECTING
         fits = state.startswith if state else text.__contains__
         remedy = next((remedy for sign, remedy in known.items() if fits(sign)), None)
         if remedy is not None:
-            raise Misconfigured(f"{address}: {error}; {remedy.format(script=schemas.script(schema))}") from error
+            raise Misconfigured(f"{address}: {text}; {remedy.format(script=script())}") from error
         if isinstance(error, psycopg.OperationalError | psycopg.InternalError):
-            raise Unavailable(f"{address}: {error}") from error
+            raise Unavailable(f"{address}: {text}") from error
         raise

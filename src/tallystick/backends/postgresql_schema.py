@@ -91,10 +91,17 @@ MADE: Final = {
 _NUMBER: Final = "INSERT INTO {s}.meta VALUES ('schema', 1) ON CONFLICT DO NOTHING"
 
 
-def script(schema: str) -> str:
-    """What an administrator runs for a user who may not create anything."""
-    statements = ["CREATE SCHEMA IF NOT EXISTS {s}", *MADE.values(), _NUMBER]
-    return ";\n".join(" ".join(statement.format(s=quoted(schema)).split()) for statement in statements) + ";"
+_GRANTED: Final = (
+    "GRANT USAGE ON SCHEMA {s} TO {user}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {s} TO {user}",
+)
+
+
+def script(schema: str, user: str) -> str:
+    """What an administrator runs for a user who may not create anything, and who then writes with `setup=no`."""
+    s, user = quoted(schema), quoted(user)
+    statements = ["CREATE SCHEMA IF NOT EXISTS {s}", *MADE.values(), _NUMBER, *_GRANTED]
+    return ";\n".join(" ".join(statement.format(s=s, user=user).split()) for statement in statements) + ";"
 
 
 def version(connection: Any, schema: str) -> int | None:

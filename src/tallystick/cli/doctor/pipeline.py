@@ -206,7 +206,8 @@ def _asked(target: Target) -> Iterator[Finding]:
         yield ok(f"{target.address} is made at the first delivery")
         return
     except (Misconfigured, MissingExtra, SettingsError) as error:
-        yield fail(_of(target, hide(str(error))), "")
+        sentence, colon, script = str(error).partition(":\n")  # a script names the user who is to get rights
+        yield fail(_of(target, f"{hide(sentence)}{colon}{hider(target.url, users=False)(script)}"), "")
         return
     except Exception as error:  # whatever a driver raises: it does not answer
         why = str(error) if isinstance(error, TallystickError) else f"{type(error).__name__}: {error}"
