@@ -23,6 +23,7 @@ from tallystick.agent.attempt import Attempt
 from tallystick.agent.delivery import Deliverer
 from tallystick.agent.report import Report
 from tallystick.backends._rows import Native, Shape
+from tallystick.backends.base import ACCEPTED
 from tallystick.backends.clickhouse import ClickhouseBackend
 from tallystick.errors import Misconfigured, SettingsError, TooLarge, Unavailable
 from tallystick.plugins import backend_from_url
@@ -113,15 +114,30 @@ def test_what_a_person_must_mend_at_a_proxy_keeps_everything(
     assert len(ids(backend)) == 3
 
 
-def test_a_database_that_went_away_is_for_a_person_and_is_made_again_by_setup(backend: ClickhouseBackend) -> None:
-    first, second = make_batch(*counters(3)), make_batch(*counters(4))
-    write_once(backend, first)
-    drop(backend)
+@pytest.mark.parametrize("what", ["DATABASE `{}`", "TABLE `{}`.points", "TABLE `{}`.documents"])
+def test_what_was_dropped_under_an_open_backend_is_made_again_at_the_next_write(
+    backend: ClickhouseBackend, what: str
+) -> None:
+    write_once(backend, make_batch(*counters(3)))
+    second = make_batch(*counters(4), Record(at(0), GAUGE, "order", 1, own_id="order-1"))
+    with client() as connection:
+        connection.command(f"DROP {what.format(backend._database)}")
     with pytest.raises(Misconfigured, match="tallystick setup"):
-        write_once(backend, second)
-    assert backend.setup() != []
-    write_once(backend, second)
-    assert len(ids(backend)) == 4
+        backend.write(second)
+    assert backend.write(second) == ACCEPTED
+    assert {record.id for record in second.records} <= set(ids(backend))
+    assert all(line.ok for line in backend.check())
+
+
+def test_a_server_that_is_down_is_told_in_a_few_words_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with HttpGate(service("clickhouse")) as gate:
+        backend = ClickhouseBackend.from_url(new_url(f"127.0.0.1:{gate.port}"))
+    for act in (backend.open, backend.setup, partial(backend.write, make_batch(*counters(1)))):
+        with pytest.raises(Unavailable, match="refused") as caught:
+            act()
+        assert len(str(caught.value).removeprefix(backend.address)) < 80
+        assert "query_id" not in str(caught.value)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_without_setup_missing_tables_are_not_made(gate: HttpGate) -> None:

@@ -63,7 +63,18 @@ def backend(request: pytest.FixtureRequest) -> Any:
 
 
 def source(backend: Any) -> str:
-    return "theirs.parquet" if isinstance(backend, ParquetBackend) else f"{backend._database}.theirs"
+    return "theirs.parquet" if isinstance(backend, ParquetBackend) else "theirs"
+
+
+def test_a_table_is_looked_up_in_the_urls_database_unless_its_name_says_another(clickhouse: ClickhouseBackend) -> None:
+    named = f"{clickhouse._database}.theirs"
+    elsewhere = ClickhouseBackend.from_url(f"clickhouse://{place()}/elsewhere")
+    for backend, source in ((clickhouse, "theirs"), (clickhouse, named), (elsewhere, named)):
+        foreign = Foreign(source=source, time="ns", value="took", time_unit="ns")
+        (series,) = backend.query_foreign(Query(aggregate="count"), foreign)
+        assert series.points == [(0.0, 122.0)]
+    with pytest.raises(QueryError, match="theirs"):
+        elsewhere.query_foreign(Query(), Foreign(source="theirs", time="ns", value="took", time_unit="ns"))
 
 
 @pytest.mark.parametrize("unit", UNITS)

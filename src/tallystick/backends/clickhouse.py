@@ -83,13 +83,13 @@ class ClickhouseBackend:
         return f"ClickhouseBackend({self.address!r})"
 
     def open(self) -> None:
-        if self._client is not None and self._pid == os.getpid():
+        if self._client is not None and self._pid == os.getpid() and self._ready:
             return
-        self._client = None  # a parent's client is left to it
+        self.close()
         with self._translated():
             client = self._connect()
             if self._ready:
-                pass  # looked at when this object first connected
+                pass  # looked at when this object first connected, and nothing was missing since
             elif self._setup:
                 schemas.ensure(client, self._database)
             elif schemas.version(client, self._database) is None:
@@ -102,7 +102,7 @@ class ClickhouseBackend:
         return connect(self._url, self.address, tls=self._url.scheme == "clickhouse+https")
 
     def close(self) -> None:
-        client, self._client = self._client, None
+        client, self._client = self._client, None  # a parent's client is left to it
         if client is not None and self._pid == os.getpid() and client is not self._given:
             client.close()
 
@@ -133,7 +133,7 @@ class ClickhouseBackend:
         errors = driver().driver.exceptions
         with self._reader() as client:
             try:
-                return queries.answer(client, query, queries.foreign(foreign, query))
+                return queries.answer(client, query, queries.foreign(self._database, foreign, query))
             except errors.DatabaseError as error:
                 raise QueryError(f"{foreign.source}: {error}; correct the source, or its columns") from error
 
@@ -213,5 +213,9 @@ class ClickhouseBackend:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        with translated(self.address, self._database):
-            yield
+        try:
+            with translated(self.address, self._database):
+                yield
+        except Misconfigured:
+            self._ready = False  # tables may have gone, so the next `open` looks
+            raise

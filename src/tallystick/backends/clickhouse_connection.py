@@ -54,7 +54,7 @@ def connect(url: ServerUrl, address: str, *, tls: bool) -> Any:
     manager = module.driver.httputil.get_pool_manager(verify=not options.get("insecure_tls"), **given)
     limit_answers(manager.connection_from_host(host, port, "https" if tls else "http"), connect_seconds)
     manager.request = _understood(manager.request, address)
-    client = module.get_client(
+    return module.get_client(
         interface="https" if tls else "http",
         host=host,
         port=port,
@@ -68,15 +68,19 @@ def connect(url: ServerUrl, address: str, *, tls: bool) -> Any:
         client_name="tallystick",
         pool_mgr=manager,
     )
-    client.http_retries = 0
-    return client
 
 
 def _understood(request: Callable[..., Any], address: str) -> Callable[..., Any]:
-    """A refusal without a code of ClickHouse's is a proxy's or load balancer's: its status says what to do."""
+    """Each request is sent once. One that gets no answer is told from here, since the driver would write it to the
+    application's log. A refusal without a code of ClickHouse's is a proxy's or load balancer's: its status says what
+    to do."""
+    import urllib3
 
     def understood(*arguments: Any, **options: Any) -> Any:
-        response = request(*arguments, **options)
+        try:
+            response = request(*arguments, **{**options, "retries": 0})
+        except urllib3.exceptions.HTTPError as error:
+            raise _no_answer(address, error) from error
         status = response.status
         if status < 300 or "X-ClickHouse-Exception-Code" in response.headers:
             return response
@@ -101,9 +105,6 @@ def translated(address: str, database: str) -> Iterator[None]:
     try:
         yield
     except errors.Error as error:
-        if untrusted := _certificate_error(error):
-            remedy = "name the authority's certificate with ca_file="
-            raise Misconfigured(f"{address}: {untrusted.verify_message}; {remedy}") from error
         code = getattr(error, "code", None)
         if code in _PERSON_MUST_ACT:
             remedy = _PERSON_MUST_ACT[code].format(script=schemas.script(database))
@@ -115,7 +116,14 @@ def translated(address: str, database: str) -> Iterator[None]:
             raise Unavailable(f"{address}: {error}") from error
         raise
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unavailable(f"{address}: {error}") from error
+        raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Exception) -> Unavailable:
+    """The driver's words for it begin with its own objects and the whole request."""
+    if untrusted := _certificate_error(error):
+        return Misconfigured(f"{address}: {untrusted.verify_message}; name the authority's certificate with ca_file=")
+    return Unavailable(f"{address}: {str(getattr(error, 'reason', None) or error).rpartition('): ')[2]}")
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

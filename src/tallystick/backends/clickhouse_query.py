@@ -33,8 +33,8 @@ def native(database: str, query: Query, columns: str = ", ".join(COLUMNS)) -> st
     return " UNION ALL ".join(f"SELECT {columns} FROM {table} WHERE {where}" for table in tables)
 
 
-def foreign(source: Foreign, query: Query) -> str:
-    """The same columns out of somebody else's table."""
+def foreign(database: str, source: Foreign, query: Query) -> str:
+    """The same columns out of somebody else's table, in `database` unless its name says another one."""
     time_ns = {
         "native": "toUnixTimestamp64Nano(toDateTime64({c}, 9, 'UTC'))",
         "iso": "toUnixTimestamp64Nano(parseDateTime64BestEffortOrNull({c}, 9, 'UTC'))",
@@ -48,7 +48,8 @@ def foreign(source: Foreign, query: Query) -> str:
     tags = f"mapFromArrays(arrayMap(p -> p.1, {present}), arrayMap(p -> assumeNotNull(p.2), {present}))"
     name = f"toString(t.{quoted(source.name)})" if source.name else text(source.source)
     kind = f"toString(t.{quoted(source.kind)})" if source.kind else "'gauge'"
-    table = ".".join(quoted(part) for part in source.source.split("."))
+    place = source.source if "." in source.source else f"{database}.{source.source}"
+    table = ".".join(quoted(part) for part in place.split(".", 1))
     return (
         f"SELECT * FROM (SELECT {time_ns} AS timestamp_ns, {name} AS name, {kind} AS kind, NULL AS unit,"
         f" CAST(t.{quoted(source.value)}, 'Nullable(Float64)') AS value, {tags if pairs else 'map()'} AS tags,"
