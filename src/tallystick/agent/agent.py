@@ -174,6 +174,7 @@ class Agent:
         deliverer = Deliverer(self.backend, attempt, self.report, lambda seconds: self._pause(seconds, until))
         source = self._source = SpoolSource(self.folder, self._dead)
         self._dead_seen = 0.0
+        self.report.write()  # who asks for what was just delivered is told by whom
         try:
             while self._election.kept() and not self._over():
                 if self._retry_dead(source, deliverer):

@@ -12,11 +12,13 @@ Invariants
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import io
 import logging
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import click
@@ -72,7 +74,42 @@ class AskedWrong(Failure):
     exit_code = 2
 
 
-class Commands(click.Group):
+class Group(click.Group):
+    """Says which command was perhaps meant when there is none of that name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"no such command: {name}{meant(name, known)}")
+        return super().resolve_command(ctx, args)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """A question to be added, when something known is nearly so; else nothing."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+@contextlib.contextmanager
+def _usage_in_one_line() -> Iterator[None]:
+    """What click says of a wrong command line takes five."""
+    try:
+        yield
+    except _HELP:
+        raise
+    except click.UsageError as error:
+        said = " ".join(error.format_message().split()).rstrip(".")
+        command = error.ctx.command_path if error.ctx else "tallystick"
+        raise AskedWrong(f"{said}; see `{command} --help`") from error
+
+
+_HELP: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""With nothing asked, click since 8.2 shows the help by an error, before that without."""
+
+
+class Commands(Group):
     """Finds a command in the module that the table names, when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -94,11 +131,13 @@ class Commands(click.Group):
         for argument in args:
             if argument.encode("utf-8", "replace").decode() != argument:
                 raise AskedWrong(f"the argument {argument!r} is not UTF-8; give all arguments in UTF-8")
-        return super().parse_args(ctx, args)
+        with _usage_in_one_line():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _usage_in_one_line():
+                return super().invoke(ctx)
         except TallystickError as error:
             failure = AskedWrong if isinstance(error, SettingsError | QueryError | RecordError) else Failure
             raise failure(_said(error)) from error

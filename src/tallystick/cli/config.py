@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
+from tallystick.cli.app import Group, meant
 from tallystick.cli.options import Where, json_option, where_options
 from tallystick.cli.output import json_document, note, show, table
 from tallystick.settings import Settings, mask_url, unknown_environment
 from tallystick.settings import table as settings_table
 
+LONG: Final = 40
 
-@click.group()
+
+@click.group(cls=Group)
 def config() -> None:
     """The settings in force, and where each comes from."""
 
@@ -24,7 +29,8 @@ def config_show(where: Where, names: tuple[str, ...], as_json: bool) -> None:
     settings = where.settings()
     rows = settings_table()
     if unknown := [name for name in names if name not in rows]:
-        raise click.UsageError(f"no such setting: {', '.join(unknown)}; known are {', '.join(rows)}")
+        near = meant(unknown[0], rows) or f"; known are {', '.join(rows)}"
+        raise click.UsageError(f"no such setting: {', '.join(unknown)}{near}")
     chosen = {name: row for name, row in rows.items() if not names or name in names}
     if as_json:
         json_document(
@@ -40,7 +46,7 @@ def config_show(where: Where, names: tuple[str, ...], as_json: bool) -> None:
             ]
         )
         return
-    shown = [[name, _shown(settings, name), settings.source(name)] for name in chosen]
+    shown = [[name, _shown(settings, name, whole=bool(names)), settings.source(name)] for name in chosen]
     show(table(["setting", "value", "from"], shown))
     for name in names:
         note(f"{name}: {chosen[name].sentence} It is {chosen[name].must}; in the environment {chosen[name].env}.")
@@ -48,8 +54,12 @@ def config_show(where: Where, names: tuple[str, ...], as_json: bool) -> None:
         note(sentence)
 
 
-def _shown(settings: Settings, name: str) -> str:
-    return str(settings.home) if name == "home" else settings.shown(name)
+def _shown(settings: Settings, name: str, *, whole: bool) -> str:
+    """Whole where it was asked for by name; else a long list is cut, which would make every line of the table long."""
+    shown = str(settings.home) if name == "home" else settings.shown(name)
+    if whole or name != "scrub" or len(shown) <= LONG:
+        return shown
+    return f"{shown[:LONG]}… (`tallystick config show {name}` has all)"
 
 
 def _value(value: object, name: str) -> object:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from tallystick.agent.election import somebody_delivers
-from tallystick.cli.app import Failure
+from tallystick.cli.app import AskedWrong, Group
 from tallystick.cli.options import Where, json_option, where_options, yes_option
 from tallystick.cli.output import fact, json_document, note, show, table
 from tallystick.cli.tail import document
@@ -31,7 +31,7 @@ class Found(msgspec.Struct, frozen=True):
         return bool(self.letter.batch().records)
 
 
-@click.group()
+@click.group(cls=Group)
 def dead() -> None:
     """Dead letters: list, show, retry or drop them.
 
@@ -112,9 +112,17 @@ def dead_retry(where: Where, ids: tuple[str, ...], everything: bool, reason: str
         if useless:
             click.echo(f"{number(len(useless))} are damaged lines, which nothing can deliver; drop them")
         for name in waiting:
-            click.echo(f"nobody delivers {name}; run `tallystick agent --once --pipeline {name}`")
+            click.echo(f"nobody delivers {name}; {_remedy(where, name)}")
     if useless and not again:
         raise SystemExit(1)
+
+
+def _remedy(where: Where, name: str) -> str:
+    """Who could deliver a pipeline that nobody delivers at the moment."""
+    (target,) = [one for one in targets(where) if one.name == name]
+    if target.unknown:
+        return f"its application does when it runs again: {target.unknown}"
+    return f"run `tallystick agent --once --pipeline {name}`"
 
 
 @dead.command("drop")
@@ -157,7 +165,7 @@ def _matching(where: Where, reason: str | None) -> list[Found]:
 
 
 def _by_id(where: Where, ids: Iterable[str]) -> list[Found]:
-    """Each id, or the start of one, is one dead letter. Raises `Failure` when it is none or several."""
+    """Each id, or the start of one, is one dead letter. Raises `AskedWrong` when it is none or several."""
     everything = _matching(where, None)
     chosen = []
     for asked in dict.fromkeys(ids):
@@ -165,7 +173,7 @@ def _by_id(where: Where, ids: Iterable[str]) -> list[Found]:
         found = found or [one for one in everything if one.letter.id.startswith(asked)]
         if len(found) != 1:
             what = "no dead letter has" if not found else f"{number(len(found))} dead letters have"
-            raise Failure(f"{what} an id that begins with {clean(asked)}; `tallystick dead list` shows them")
+            raise AskedWrong(f"{what} an id that begins with {clean(asked)}; `tallystick dead list` shows them")
         chosen += found
     return chosen
 

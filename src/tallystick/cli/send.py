@@ -41,7 +41,7 @@ def send(
     It is kept when the command ends with 0, also when the database is down: then it waits in the spool.
     """
     target = _target(where)
-    pairs = {tag: values[-1] for tag, values in tag_pairs(tags, "--tag").items()}
+    pairs = {tag: _single(tag, values) for tag, values in tag_pairs(tags, "--tag").items()}
     metrics = Metrics(target.url, home=target.folder.home, pipeline=target.name, app="tallystick", strict=True)
     delivered = False
     try:
@@ -72,6 +72,12 @@ def _target(where: Where) -> Target:
             raise SettingsError(f"pipeline {target.name}: {target.unknown}")
         return target
     raise SettingsError(f"pipeline: there is no {folder.name!r} in {own.home}; give --backend URL to make it")
+
+
+def _single(tag: str, values: list[str]) -> str:
+    if len(values) > 1:
+        raise click.UsageError(f"--tag: {tag} is given {len(values)} times; a record has one value of a tag")
+    return values[0]
 
 
 def _record(metrics: Metrics, kind: str, name: str, value: str | None, tags: dict[str, str], unit: str | None) -> None:

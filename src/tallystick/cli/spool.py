@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from tallystick.cli import repair as mending
-from tallystick.cli.app import Failure
+from tallystick.cli.app import AskedWrong, Group
 from tallystick.cli.options import Where, json_option, where_options, yes_option
 from tallystick.cli.output import json_document, json_line, note, show, table
 from tallystick.cli.segments import Seen, chosen, look, pieces
@@ -26,7 +26,7 @@ from tallystick.spool.reader import SegmentReader
 SHOWN: Final = 10
 
 
-@click.group()
+@click.group(cls=Group)
 def spool() -> None:
     """Spool files: list, check, dump or repair them.
 
@@ -136,7 +136,7 @@ def spool_dump(where: Where, segments: tuple[str, ...], everything: bool, as_jso
     for wanted in segments:
         if not any(identity.startswith(wanted) for identity in there):
             known = f"there are {', '.join(there[:SHOWN])}{', …' * (len(there) > SHOWN)}" if there else "there are none"
-            raise Failure(f"no segment has an id that begins with {clean(wanted)}; {known}")
+            raise AskedWrong(f"no segment has an id that begins with {clean(wanted)}; {known}")
     for target in found:
         at = {} if everything else Positions(target.folder).at
         for identity in chosen(target.folder, segments):

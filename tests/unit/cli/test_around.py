@@ -99,7 +99,7 @@ def test_every_answer_is_one_json_document_or_lines_of_them() -> None:
 
 
 def test_a_mistake_is_one_line_and_a_code_and_never_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "No such command 'stauts'" in call("stauts", exits=2).stderr
+    assert "no such command: stauts; did you mean status?" in call("stauts", exits=2).stderr
     assert "No such option" in call("status", "--nosuch", exits=2).stderr
     monkeypatch.setenv("TALLYSTICK_SAMPLE_RATE", "7")
     refused = call("status", exits=2).stderr
@@ -129,6 +129,8 @@ def test_config_shows_every_setting_and_where_it_is_from(home: Path, monkeypatch
     assert "--home" not in shown.stdout
     assert answer("config", "show", "home", "--home", "/elsewhere")[0]["source"] == "argument"
     assert "When records are forced to the disk" in call("config", "show", "fsync").stderr
+    assert max(map(len, shown.stdout.splitlines())) < 160, "a long list makes no line long"
+    assert "authorization" in call("config", "show", "scrub").stdout
     assert "no such setting: nosuch" in call("config", "show", "nosuch", exits=2).stderr
 
 

@@ -84,8 +84,8 @@ def test_drop_asks_first_and_is_counted(backend: Choosy) -> None:
 
 def test_an_id_that_is_none_or_several_is_refused(backend: Choosy) -> None:
     segment = answer("dead", "list")[0]["id"].split("-")[0]
-    assert "2 dead letters have an id that begins with" in call("dead", "show", segment, exits=1).stderr
-    assert "no dead letter has an id" in call("dead", "retry", "nosuch", exits=1).stderr
+    assert "2 dead letters have an id that begins with" in call("dead", "show", segment, exits=2).stderr
+    assert "no dead letter has an id" in call("dead", "retry", "nosuch", exits=2).stderr
     assert "name the dead letters" in call("dead", "retry", exits=2).stderr
     assert "name the dead letters" in call("dead", "drop", "x", "--all", exits=2).stderr
 
@@ -103,6 +103,15 @@ def test_a_damaged_line_can_be_dropped_and_not_retried(home: Path) -> None:
     assert "1 are damaged lines, which nothing can deliver" in call("dead", "retry", "--all", exits=1).stdout
     call("dead", "drop", "--all", "--yes")
     assert answer("dead", "list") == []
+
+
+def test_retry_says_that_only_the_application_delivers_to_its_backend_object(home: Path) -> None:
+    with Metrics(Choosy(), pipeline="own") as metrics:
+        metrics.increment("sale", 10)
+        assert metrics.flush()
+    said = call("dead", "retry", "--all").stdout
+    assert "nobody delivers own; its application does when it runs again: its application delivers to a backend" in said
+    assert "agent --once" not in said
 
 
 def test_without_dead_letters_it_says_so() -> None:

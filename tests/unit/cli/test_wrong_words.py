@@ -142,11 +142,11 @@ def test_an_export_that_cannot_be_written_names_the_path_that_was_given(form: st
 
 
 def test_dumping_a_segment_that_is_not_there_says_which_are(home: Path) -> None:
-    assert "begins with ffff; there are none" in call("spool", "dump", "ffff", exits=1).stderr
+    assert "begins with ffff; there are none" in call("spool", "dump", "ffff", exits=2).stderr
     with Metrics(deliver="off") as metrics:
         metrics.increment("a")
     (identity,) = Folder(home).segment_ids()
-    done = call("spool", "dump", identity[:20], "ffff", exits=1)
+    done = call("spool", "dump", identity[:20], "ffff", exits=2)
     assert f"no segment has an id that begins with ffff; there are {identity}" in done.stderr
     assert done.stdout == ""
     assert call("spool", "dump", identity[:20]).stdout == call("spool", "dump").stdout != ""
@@ -161,6 +161,27 @@ def test_seconds_to_wait_that_cannot_be_are_refused_before_anything_is_done(
 ) -> None:
     assert says in call(*words, seconds, exits=2).stderr
     assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["querry"], "no such command: querry; did you mean query?; see `tallystick --help`"),
+        (["config", "shwo"], "no such command: shwo; did you mean show?; see `tallystick config --help`"),
+        (["config", "show", "bakend"], "no such setting: bakend; did you mean backend?; see"),
+        (["dead", "show"], "Missing argument 'ID'; see `tallystick dead show --help`"),
+        (["query", "--limit", "many"], "'many' is not a valid integer"),
+        (["send", "increment", "a", "--tag", "b=1", "--tag", "b=2"], "--tag: b is given 2 times"),
+        (["--nosuch"], "see `tallystick --help`"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_one_line_with_what_was_perhaps_meant(words: list[str], says: str) -> None:
+    done = call(*words, exits=2)
+    assert done.stderr.startswith("tallystick: ")
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert done.stdout == ""
 
 
 def test_calls_without_a_name_are_told_from_damaged_lines(home: Path, caplog: pytest.LogCaptureFixture) -> None:
