@@ -15,12 +15,15 @@ from tallystick.agent import report
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat
 from tallystick.cli.targets import Target
-from tallystick.cli.text import number, span
+from tallystick.cli.text import moment, number, span
 from tallystick.errors import SpoolError
 from tallystick.spool.account import Account, account
 
 LATE_SECONDS: Final = 15.0
 """An agent beats about once a second; one that has not for so long hangs in its backend, or its host was asleep."""
+
+LOST: Final = ("spool_limit", "disk_full", "dead_limit", "drop_old")
+"""Why records are dropped that nobody gave up."""
 
 MOVE_AWAY: Final = "move it away; a file of that name is made when it is needed"
 
@@ -72,6 +75,12 @@ class Health(msgspec.Struct, frozen=True):
             names = [f"{name or 'damaged lines'} {difference:+,}" for name, difference in wrong.items()]
             found.append(f"the books do not balance ({', '.join(names[:5])}): {self.books.line()}")
         return found + [f"unreadable here: {reason}" for reason in self.books.unreadable]
+
+    def lost(self) -> str:
+        """How many records found no room, ever since counting began; empty when none."""
+        lost = {reason: sum(names.values()) for reason, names in self.books.dropped.items() if reason in LOST}
+        reasons = ", ".join(f"{reason} {number(count)}" for reason, count in lost.items())
+        return f"{number(sum(lost.values()))} dropped since {moment(self.books.since)[:10]}: {reasons}" if lost else ""
 
     def act(self) -> str:
         """What a person must do, when only a person can."""

@@ -11,7 +11,7 @@ import msgspec
 
 from tallystick.cli.health import Health, health
 from tallystick.cli.options import Where, json_option, where_options
-from tallystick.cli.output import fact, json_document
+from tallystick.cli.output import fact, json_document, note
 from tallystick.cli.targets import Target, targets
 from tallystick.cli.text import clean, number, size, span
 from tallystick.errors import SpoolError
@@ -32,7 +32,8 @@ def status(where: Where, check: bool, max_age: str, as_json: bool) -> None:
 
     --check exits with 1 when a pipeline does not move although its spool is not empty (its oldest record waits
     longer than --max-age, and nothing was delivered for as long), when books do not balance, or when a spool file
-    cannot be read by this version. A pipeline whose files cannot be read at all makes it 1 without --check, too.
+    cannot be read by this version. What was dropped for want of room it says on standard error. A pipeline whose
+    files cannot be read at all makes it 1 without --check, too.
     """
     max_age_seconds = seconds_of(max_age, "--max-age")
     home = where.settings().home
@@ -45,6 +46,9 @@ def status(where: Where, check: bool, max_age: str, as_json: bool) -> None:
         for name, reasons in findings.items():
             for reason in reasons:
                 click.echo(f"{name}: {clean(reason)}")
+        for one in found:
+            if isinstance(one, Health) and (lost := one.lost()):
+                note(f"{one.target.name}: {lost}")
         if not any(findings.values()):
             click.echo(f"ok: {number(len(found))} pipeline{'s' * (len(found) != 1)}")
     elif not found:

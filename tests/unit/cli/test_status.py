@@ -78,6 +78,18 @@ def test_check_is_content_while_old_records_are_being_delivered(home: Path) -> N
     assert "nothing delivered for 1.5" in call("status", "--check", exits=1).stdout
 
 
+def test_check_mentions_what_found_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYSTICK_SPOOL_LIMIT_BYTES", "131072")
+    with Metrics(deliver="off", segment_bytes=131_072) as metrics:
+        for _ in range(5_000):
+            metrics.increment("a", metadata={"long": "x" * 100})
+    lost = answer("status")["pipelines"][0]["totals"]["dropped"]
+    done = call("status", "--check", "--max-age", "1h")
+    assert done.stdout == "ok: 1 pipeline\n"
+    assert f"{lost:,} dropped since 20" in done.stderr
+    assert f"spool_limit {lost:,}" in done.stderr
+
+
 def test_check_ends_with_1_when_the_books_do_not_balance(home: Path) -> None:
     call("send", "increment", "a")
     positions = Positions(Folder(home))
