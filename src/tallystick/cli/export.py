@@ -66,6 +66,8 @@ def export(where: Where, filters: Filters, names: tuple[str, ...], form: Format,
     CSV has one line a record, with tags and values as JSON; JSON lines have one object a record; Parquet needs
     duckdb and an --output.
     """
+    if output is not None and not output.name:
+        raise click.UsageError("--output: '' is no file; give its path, or leave it out for standard output")
     if form == "parquet":
         if output is None:
             raise click.UsageError("Parquet cannot go to standard output; give --output FILE")

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.backends.base import Backend
+from tallystick.backends.parquet import ParquetBackend
 from tallystick.backends.sqlite import SqliteBackend
 from tallystick.cli.options import Where
 from tallystick.errors import BackendError, SettingsError, TallystickError
@@ -144,12 +145,12 @@ class NothingYet(TallystickError):
 
 
 def open_to_read(target: Target, *, ours: bool = True) -> Backend:
-    """The target's backend, open. Raises `NothingYet` rather than to make a database file by asking.
+    """The target's backend, open. Raises `NothingYet` rather than to make a file or folder by asking.
 
     Not `ours` is what others wrote: nothing is made in their database, so it opens with the question.
     """
     backend = target.backend()
-    if isinstance(backend, SqliteBackend) and not backend.path.exists():
+    if isinstance(backend, SqliteBackend | ParquetBackend) and not backend.path.exists():
         raise NothingYet(f"nothing was delivered to {target.address} yet; `tallystick status` says what is on its way")
     if ours:
         opened(backend, target.url)

@@ -141,6 +141,15 @@ def test_an_export_that_cannot_be_written_names_the_path_that_was_given(form: st
     assert ".part" not in done.stderr
 
 
+def test_a_question_makes_no_folder(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    for words in (["query", "a"], ["export"], ["tail", "--no-follow"]):
+        done = call(*words, "--backend", f"parquet:///{tmp_path}/none/here")
+        assert f"nothing was delivered to parquet:///{tmp_path}/none/here yet" in done.output
+    assert not (tmp_path / "none").exists()
+    assert "--output: '' is no file" in call("export", "--output", "", exits=2).stderr
+
+
 def test_dumping_a_segment_that_is_not_there_says_which_are(home: Path) -> None:
     assert "begins with ffff; there are none" in call("spool", "dump", "ffff", exits=2).stderr
     with Metrics(deliver="off") as metrics:
