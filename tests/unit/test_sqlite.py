@@ -287,6 +287,8 @@ def test_a_log_that_a_moved_file_left_behind_is_not_thrown_away(tmp_path: Path) 
     old = SqliteBackend(backend.path.rename(tmp_path / "old.db"))
     with pytest.raises(Misconfigured, match=r"records.db-wal.*move it after that file"):
         backend.write(make_batch(*counters(3)))
+    with pytest.raises(Misconfigured, match="move it after that file"):
+        backend.check()
     (tmp_path / "records.db-wal").rename(tmp_path / "old.db-wal")
     backend.write(make_batch(*counters(3)))
     assert (total(old), total(backend)) == (5, 3)

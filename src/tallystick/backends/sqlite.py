@@ -129,7 +129,7 @@ class SqliteBackend:
         self.close()
         with self._translated():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _spare_log(self.path)
+            spare_log(self.path)
             _make(self.path)
             connection = self._connect("rwc")
             try:
@@ -159,6 +159,7 @@ class SqliteBackend:
 
     def check(self) -> list[Line]:
         if not self.path.exists():
+            spare_log(self.path)
             return [Line(ok=False, what=f"{self.path} does not exist", remedy="tallystick setup makes it")]
         with self._reader() as connection:
             return sqlite_care.check(connection, self.path)
@@ -225,7 +226,7 @@ def _make(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
 
 
-def _spare_log(path: Path) -> None:
+def spare_log(path: Path) -> None:
     """A new file beside the log of another would throw that log away, and with it records. Raises `Misconfigured`."""
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size and not (path.exists() and path.stat().st_size):

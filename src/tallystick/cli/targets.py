@@ -16,7 +16,7 @@ import msgspec
 
 from tallystick.backends.base import Backend
 from tallystick.backends.parquet import ParquetBackend
-from tallystick.backends.sqlite import SqliteBackend
+from tallystick.backends.sqlite import SqliteBackend, spare_log
 from tallystick.cli.options import Where
 from tallystick.errors import BackendError, SettingsError, TallystickError
 from tallystick.masking import MASK, hider, mask_url
@@ -151,6 +151,8 @@ def open_to_read(target: Target, *, ours: bool = True) -> Backend:
     """
     backend = target.backend()
     if isinstance(backend, SqliteBackend | ParquetBackend) and not backend.path.exists():
+        if isinstance(backend, SqliteBackend):
+            spare_log(backend.path)
         raise NothingYet(f"nothing was delivered to {target.address} yet; `tallystick status` says what is on its way")
     if ours:
         opened(backend, target.url)

@@ -166,6 +166,14 @@ def test_the_doctor_is_loud_about_a_database_that_wants_a_person(
     assert "to do     Misconfigured" in call("status").stdout
 
 
+def test_the_doctor_and_a_question_find_the_log_that_a_moved_file_left_behind(home: Path) -> None:
+    wait_in_spool()
+    log = home / "default" / "records.db-wal"
+    log.write_bytes(b"x" * 100)
+    assert f"{log} holds records of a file that was moved away" in findings(exits=1)["fail"]
+    assert f"{log} holds records" in call("query", "a", exits=1).stderr
+
+
 def test_the_doctor_finds_misspelt_variables_and_settings_that_differ(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
