@@ -67,15 +67,8 @@ class Folder:
     def files(self) -> list[Path]:
         """Those that the pipeline has besides its segments and its database, there or not."""
         of_the_agent = [self.agent_lock, self.process_lock, self.agent, self.attempt, self.positions]
-        return [
-            *of_the_agent,
-            self.dead,
-            self.dead_lock,
-            self.delivering,
-            self.delivering_lock,
-            self.reserve,
-            self.about,
-        ]
+        of_all = [self.dead, self.dead_lock, self.delivering, self.delivering_lock, self.reserve, self.about]
+        return of_the_agent + of_all
 
     def open(self) -> Folder:
         disk.make_folder(self.segments)
@@ -212,13 +205,19 @@ def pipelines(home: Path | str) -> list[Folder]:
         raise SpoolError(f"cannot read the home {path}: {error.strerror}; {disk.HOME_REMEDY}") from error
     if not entries and not os.path.exists(path):
         above = next(folder for folder in path.absolute().parents if os.path.exists(folder))
-        if not os.access(above, os.W_OK | os.X_OK):
+        if not os.access(above, os.W_OK | os.X_OK) or not _holds_files(above):
             raise SpoolError(f"there is no home {path}, and this user may not make it in {above}; {disk.HOME_REMEDY}")
     return [
         Folder(home, entry.name)
         for entry in sorted(entries, key=lambda e: e.name)
         if Path(entry.path, "segments").is_dir()
     ]
+
+
+def _holds_files(path: Path) -> bool:
+    """Whether its file system has room of any kind; /proc and /sys have none, though root may write to them."""
+    found = os.statvfs(path)
+    return bool(found.f_blocks or found.f_files)
 
 
 _latest = [0]

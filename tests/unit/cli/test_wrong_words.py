@@ -125,6 +125,13 @@ def test_a_home_in_a_folder_that_this_user_may_not_write_to_is_an_error() -> Non
     assert done.stdout.startswith("there is no home /tallystick-home, and this user may not make it in /; "), done
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is of Linux; run the tests there to see it")
+@pytest.mark.parametrize("words", [["status"], ["query", "a"], ["export"], ["agent", "--once"], ["dead", "list"]])
+def test_a_home_where_not_even_root_may_make_a_folder_is_an_error(words: list[str]) -> None:
+    done = call(*words, "--home", "/proc/x", exits=1)
+    assert "there is no home /proc/x, and this user may not make it in /proc; set home" in done.stderr
+
+
 @pytest.mark.parametrize(("span", "says"), [("9999999d", "longer than 285 years"), ("0s", "no positive time span")])
 def test_a_span_that_cannot_be_is_named_as_it_was_given(span: str, says: str) -> None:
     call("send", "increment", "a")
