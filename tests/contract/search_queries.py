@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -79,6 +80,22 @@ class SearchQueries(SearchStore):
             (series,) = backend.query(Query("g", aggregate=aggregate))
             below = sum(value <= series.points[0][1] for value in values) / len(values)
             assert abs(below - share) < 0.01, aggregate
+
+    @pytest.mark.parametrize(
+        "values", [[1, 99], [0.01, 0.02, 10], [32, 2**53 + 1], [5], [0, 1, 1, 1, 1e9], [-7, 7] * 30]
+    )
+    def test_a_percentile_of_few_records_lies_between_neighbours_of_the_nearest_rank(
+        self, backend: SearchBackend, values: list[float]
+    ) -> None:
+        """As the how-to page says; and a middle between them is all that the server can be off."""
+        backend.write(make_batch(*(Record(at(i), GAUGE, "g", value) for i, value in enumerate(values))))
+        refresh(backend)
+        values = sorted(values)
+        for percent in (50, 95, 99):
+            nearest = math.ceil(len(values) * percent / 100) - 1
+            least, most = values[max(nearest - 1, 0)], values[min(nearest + 1, len(values) - 1)]
+            ((_, found),) = backend.query(Query("g", aggregate=f"p{percent}"))[0].points
+            assert least <= found <= most, (percent, least, most)
 
     def test_stores_whose_names_begin_alike_do_not_mix(self, backend: SearchBackend) -> None:
         other = self.make(f"{backend.index}-eu")

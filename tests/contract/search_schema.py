@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from tests.contract.search import DAY, SearchStore, ask, refresh, remove
+from tests.contract.search import DAY, DAY_SECONDS, SearchStore, ask, refresh, remove
 
 from tallystick.backends._search import SearchBackend
+from tallystick.backends._search_shape import moment_text
 from tallystick.backends.base import ACCEPTED
 from tallystick.errors import Misconfigured
 from tallystick.queries import Query
@@ -48,8 +51,7 @@ class SearchSchema(SearchStore):
         ask(backend, "DELETE", f"/_index_template/{backend.index}")
         name = self.make_index(backend, mappings={"dynamic": False, "properties": {"name": {"type": "keyword"}}})
         other = self.make_index(backend, "not-ours", mappings={"properties": {}})
-        before = make_batch(*counters(2))
-        assert backend.write(before) == ACCEPTED
+        ask(backend, "POST", f"/{name}/_doc", {"name": "hits", "@timestamp": moment_text(at(0))})
         found = " ".join(line.what for line in backend.check() if not line.ok)
         assert "is missing" in found
         assert f"{name} lacks the alias" in found
@@ -62,8 +64,61 @@ class SearchSchema(SearchStore):
         after = make_batch(*counters(2))
         assert backend.write(after) == ACCEPTED
         refresh(backend)
-        # The first two were indexed by the fields that there were: their time was not among them.
+        # The first one was indexed by the fields that there were: its time was not among them.
         assert backend.query(Query("hits", aggregate="count"))[0].points == [(0.0, 2.0)]
+
+    @pytest.mark.parametrize("target", ["_index_template/{}", "{}-*"])
+    def test_what_is_deleted_under_an_open_backend_is_made_again_and_its_records_are_seen(
+        self, backend: SearchBackend, target: str
+    ) -> None:
+        today, tomorrow = make_batch(*counters(5)), make_batch(*(Record(at(DAY_SECONDS), COUNTER, "hits", 1),) * 10)
+        assert backend.write(today) == ACCEPTED
+        if target == "{}-*":
+            ask(backend, "DELETE", f"/{backend.index}-{DAY}")
+            today = today.only([])
+        ask(backend, "DELETE", f"/_index_template/{backend.index}")
+        assert backend.write(tomorrow) == ACCEPTED
+        assert self.ids(backend) == sorted(record.id for batch in (today, tomorrow) for record in batch.records)
+        assert [line for line in backend.check() if not line.ok] == []
+
+    def test_nothing_is_accepted_into_an_index_that_no_query_sees(self) -> None:
+        backend = self.make(setup=False)
+        batch = make_batch(*counters(3), Record(at(0), GAUGE, "own", 1, own_id="x"))
+        for _ in range(2):  # into an index that this request makes, then into one that is there
+            with pytest.raises(Misconfigured, match="lacks the alias"):
+                backend.write(batch)
+        remove(backend)
+
+    @pytest.mark.promise("what a person must mend keeps everything and says the remedy")
+    def test_an_index_made_by_guessing_harms_no_other_and_its_remedy_is_commands(self, backend: SearchBackend) -> None:
+        ask(backend, "DELETE", f"/_index_template/{backend.index}")
+        guessing = self.make(backend.index, setup=False)
+        lost = make_batch(*counters(3), *(Record(at(i), GAUGE, "own", i, {"p": "q"}, own_id="x") for i in range(2)))
+        with pytest.raises(Misconfigured, match="lacks the alias"):
+            guessing.write(lost)
+        guessing.close()
+        tomorrow = make_batch(Record(at(DAY_SECONDS), COUNTER, "hits", 1))
+        assert backend.write(tomorrow) == ACCEPTED
+        backend.setup()
+        refresh(backend)
+        assert backend.query(Query("hits", aggregate="sum"))[0].points == [(0.0, 1.0)]
+        with pytest.raises(Misconfigured, match="DELETE"):
+            backend.write(lost)
+        remedies = [line.remedy for line in backend.check() if "as text" in line.what]
+        assert len(remedies) == 2, "of the day and of the own ids"
+        for command in "\n".join(remedies).splitlines():
+            if command.startswith(("POST", "DELETE")):
+                refresh(backend)
+                method, target, *body = command.split(" ", 2)
+                ask(backend, method, target, json.loads(body[0]) if body else None)
+            elif command == "tallystick setup":
+                backend.setup()
+        assert [line for line in backend.check() if not line.ok] == []
+        stored = sorted({record.id for batch in (lost, tomorrow) for record in batch.records})
+        assert self.ids(backend) == stored
+        assert backend.write(lost) == ACCEPTED
+        assert self.ids(backend) == stored
+        assert backend.query(Query("own", aggregate="last", by="p"))[0].points == [(0.0, 1.0)]
 
     def test_a_name_that_is_taken_is_said(self) -> None:
         backend = self.make()

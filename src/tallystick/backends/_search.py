@@ -3,6 +3,8 @@
 What it keeps
 - A batch is one bulk request, and each record's fate is read from its item in the answer. The request returns when
   every shard's log is on disk; nothing is refreshed for it, so records are found a second later.
+- Nothing is accepted into an index that queries do not see: before each bulk request the server is asked whether the
+  indices that it names have the alias, and after it again about those that were new.
 - Two deliveries of a record, at whatever time and from wherever, are one document; see `_search_shape.py`.
 - A client's connections stay in the process that made them: after a fork the child makes its own.
 """
@@ -74,9 +76,9 @@ class SearchBackend(ABC):
         connect_timeout_seconds: float = 5.0,
         query_timeout_seconds: float = 60.0,
     ) -> None:
-        native = NativeShape(index, self.tags)
+        self._native = NativeShape(index, self.tags)
         self.index = index
-        self.shape: Shape = shape or native
+        self.shape: Shape = shape or self._native
         self.timeout_seconds = timeout_seconds
         self.query_timeout_seconds = query_timeout_seconds
         self.version = ""
@@ -147,10 +149,15 @@ class SearchBackend(ABC):
         if len(body) > BODY_BYTES and len(sent) > 1:
             raise TooLarge(f"{len(sent)} records make a request of {len(body)} bytes, more than {BODY_BYTES}")
         server = self._opened()
+        native = self.shape is self._native
+        targets = self._native.indices(batch) if native else set()
+        new = native and self._schema.prepare(server, targets, mend=self._setup)
         # The server gives up on a shard before we give up on the server, so that it still tells about the others.
         wait = f"timeout={round(self.timeout_seconds * 800)}ms"
         answer = server.bulk(f"/{quote(index)}/_bulk?{wait}&{_search_bulk.PARAMETERS}", body)
         result = _search_bulk.verdicts(answer, sent, self.address)
+        if new:
+            self._schema.refuse_unseen(server, targets)
         if not refused:
             return result
         return WriteResult({**refused, **result.rejected}, result.kept, result.retry_after_seconds)

@@ -2,6 +2,8 @@
 
 - The template makes each new index right, whoever writes first into it. It gives every index the alias `<prefix>`,
   which is what queries are asked of: exactly our indices, and no other whose name begins alike.
+- Templates can be deleted. So before records go to an index that is new or lacks the alias, the template is put right;
+  and an index that the server made by guessing its types gets no alias, since it would spoil queries to all.
 - Its priority is above those that servers bring along, and grows with the prefix: of `shop` and `shop-eu`, whose
   patterns overlap, the longer one's template is taken for its indices.
 - Settings are only proposed: what an administrator put into the template (replicas, a lifecycle policy) is left alone.
@@ -10,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -20,11 +22,15 @@ from tallystick.backends._search_http import Json, Refused, Server
 from tallystick.backends._search_shape import LATEST_NS, moment_text
 from tallystick.backends._search_tags import TagStyle
 from tallystick.backends.base import Line
+from tallystick.codec import encode
 from tallystick.errors import Misconfigured
 
 SCHEMA: Final = 1
 _SLICE: Final = 20_000
 """Records deleted in one request by `prune`."""
+
+_NAMED_AT_MOST: Final = 10
+"""Indices named in a request's address, which has to stay below 4,096 bytes."""
 
 
 def properties(tags: TagStyle) -> Json:
@@ -116,11 +122,60 @@ class Schema:
         """The indices that have the alias."""
         return sorted(server.ask("GET", f"/_alias/{self.prefix}") or ())
 
-    def mend_indices(self, server: Server) -> list[str]:
-        """Give our indices the alias and the fields that they lack; says what was done."""
+    def prepare(self, server: Server, targets: set[str], *, mend: bool) -> bool:
+        """Before records go to `targets`: whether some of these do not exist yet, and will be made by the write.
+
+        With `mend`, the template is then put right first, and an existing index gets the alias that it lacks.
+        Raises `Misconfigured` for an index that queries do not see and that cannot be mended.
+        """
+        unseen = self._unseen(server, targets)
+        if unseen and mend:
+            self.ensure_template(server)
+            self.mend_indices(server, unseen)
+        return bool(unseen) and self.refuse_unseen(server, targets)
+
+    def refuse_unseen(self, server: Server, targets: set[str]) -> bool:
+        """Whether some of `targets` do not exist. Raises `Misconfigured` for one that exists without the alias."""
+        unseen = self._unseen(server, targets)
+        if not unseen:
+            return False
+        for name, lacks_alias, _, foreign in self._faults(server):
+            if lacks_alias and name in unseen:
+                remedy = self._way_over(name) if foreign else "`tallystick setup` adds it"
+                raise Misconfigured(
+                    f"{server.address}: index {name} lacks the alias {self.prefix}, so no query would see the records"
+                    f" written there; they are kept. {remedy}"
+                )
+        return True
+
+    def _unseen(self, server: Server, targets: set[str]) -> set[str]:
+        """Those that do not have the alias, or do not exist."""
+        place = ",".join(sorted(targets)) if len(targets) <= _NAMED_AT_MOST else f"{self.prefix}-*"
+        return targets - set(server.ask("GET", f"/{place}/_alias/{self.prefix}?ignore_unavailable=true") or ())
+
+    def _way_over(self, name: str) -> str:
+        """How the records of an index that the server made by guessing get into one that the template makes."""
+        moved = f"{name}.moved.over"  # which the template's patterns fit, too
+        there, back = (
+            {"source": {"index": a}, "dest": {"index": b, "version_type": "external"}}
+            for a, b in ((name, moved), (moved, name))
+        )
+        return (
+            "The server made it without the template; move its records into one made with it:"
+            f"\ntallystick setup\nPOST /_reindex?refresh=true {encode(there).decode()}\nDELETE /{name}"
+            f"\nPOST /_reindex?refresh=true {encode(back).decode()}\nDELETE /{moved}"
+        )
+
+    def mend_indices(self, server: Server, only: Container[str] | None = None) -> list[str]:
+        """Give our indices (or `only` some) the alias and the fields that they lack; says what was done.
+
+        One with fields of other types gets no alias: a question to all would fail because of it.
+        """
         done = []
-        for name, lacks_alias, missing, _ in self._faults(server):
-            if lacks_alias:
+        for name, lacks_alias, missing, foreign in self._faults(server):
+            if only is not None and name not in only:
+                continue
+            if lacks_alias and not foreign:
                 server.ask("POST", "/_aliases", {"actions": [{"add": {"index": name, "alias": self.prefix}}]})
                 done.append(f"index {name} given the alias {self.prefix}")
             if missing:
@@ -137,13 +192,15 @@ class Schema:
         for name, lacks_alias, missing, foreign in self._faults(server):
             if lacks_alias:
                 what = f"index {name} lacks the alias {self.prefix}: queries do not see it"
-                lines.append(Line(ok=False, what=what, remedy="tallystick setup adds it"))
+                remedy = "its types come first, see the next line" if foreign else "tallystick setup adds it"
+                lines.append(Line(ok=False, what=what, remedy=remedy))
             if missing:
                 what = f"index {name} lacks the fields {', '.join(missing)}"
                 lines.append(Line(ok=False, what=what, remedy="tallystick setup adds them for new records"))
-            for field, type_ in foreign.items():
-                what = f"index {name} holds {field} as {type_}: records that do not fit are rejected"
-                lines.append(Line(ok=False, what=what, remedy="reindex it into one that the template makes"))
+            if foreign:
+                types = ", ".join(f"{field} as {type_}" for field, type_ in foreign.items())
+                what = f"index {name} holds {types}: records that do not fit are rejected, and queries may fail"
+                lines.append(Line(ok=False, what=what, remedy=self._way_over(name)))
         return lines or [Line(ok=True, what=f"index template {self.prefix} and its indices are as they should be")]
 
     def _faults(self, server: Server) -> Iterator[tuple[str, bool, Json, dict[str, str]]]:

@@ -39,6 +39,8 @@ SECOND_NS: Final = 1_000_000_000
 LATEST_NS: Final = 2**63
 """The first moment, in the year 2262, that a `date_nanos` field cannot hold; the first that it can is 1970's."""
 
+_LAST_DAY: Final = (LATEST_NS - 1) // DAY_NS
+
 ID_BYTES: Final = 512
 _KNOWN_AT_MOST: Final = 50_000
 
@@ -74,6 +76,12 @@ class NativeShape:
 
     def index_of(self, timestamp_ns: int) -> str:
         return f"{self.prefix}-{_day(timestamp_ns // DAY_NS)}"
+
+    def indices(self, batch: Batch) -> set[str]:
+        """The indices that the records of a batch go to."""
+        days = {record.timestamp_ns // DAY_NS for record in batch.records if record.own_id is None}
+        there = {f"{self.prefix}-{_day(day)}" for day in days if 0 <= day <= _LAST_DAY}
+        return there if all(record.own_id is None for record in batch.records) else there | {self.unique}
 
     def lines(self, batch: Batch) -> tuple[str, list[str], list[int], dict[int, str]]:
         if batch.header is not self._header:
