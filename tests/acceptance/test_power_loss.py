@@ -217,7 +217,7 @@ class PowerLoss(RuleBasedStateMachine):
 
     def let_go_of_writer(self) -> None:
         if self.spool is not None:
-            for segment in (*self.spool._old, *filter(None, [self.spool._segment, self.spool._next])):
+            for segment in (*self.spool._old, *self.spool._ready, *filter(None, [self.spool._segment])):
                 segment.abandon()
             self.spool.tally.close()
             self.spool = None

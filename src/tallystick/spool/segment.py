@@ -6,11 +6,13 @@ Invariants
 - `write` either stores all bytes of a line or raises `ValueError` (no room, or closed) and stores nothing. It is one C
   call, so under the GIL no two threads' lines mix, and only the line that a killed process was writing can be torn.
 - After `seal` nothing more can be written, the file ends with the last line, and the lock is free.
+- A forked child can do nothing to its parent's segment, however far it was made when the process forked.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import sys
@@ -22,6 +24,7 @@ from typing import Final, Protocol
 from tallystick.codec import encode_header
 from tallystick.records import Header
 from tallystick.spool import disk
+from tallystick.spool.forks import inherited, no_fork
 
 _ZEROS: Final = bytes(1 << 16)
 
@@ -42,7 +45,19 @@ class Segment:
     Raises `OSError` (no room), `SpoolUnsupported` (no `flock` here).
     """
 
-    __slots__ = ("_aside", "_fd", "_file", "_map", "end", "header", "path", "write")
+    __slots__ = (
+        "__weakref__",
+        "_aside",
+        "_fd",
+        "_file",
+        "_inherited",
+        "_map",
+        "_sealed",
+        "end",
+        "header",
+        "path",
+        "write",
+    )
 
     def __init__(self, path: Path, header: Header, size_bytes: int, *, warm: bool = False) -> None:
         self.header = header
@@ -51,19 +66,31 @@ class Segment:
         self._map: mmap.mmap | None = None
         self._file: _AppendOnly | None = None
         self._aside = path.with_suffix(".new")
-        self._fd = os.open(self._aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, disk.FILE_MODE)
+        self._sealed = False
+        self._fd = -1
+        inherited(self)
+        # Whether this is a child's copy: a signal handler forked since the name was chosen, and its child goes on here.
+        self._inherited = header.pid not in (0, os.getpid())
         try:
+            with no_fork:
+                if not self._inherited:
+                    self._fd = os.open(self._aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, disk.FILE_MODE)
             disk.try_lock(self._fd, self._aside)
             disk.allocate(self._fd, size_bytes)
             if warm and hasattr(os, "pwritev"):
                 self._warm(size_bytes)
             self.write = self._writer(size_bytes)
             self.write(encode_header(header))
-            disk.rename(self._aside, path)
+            if not self._inherited:
+                disk.rename(self._aside, path)
         except BaseException:
             self.abandon()
-            disk.remove(self._aside)
-            raise
+            if not self._inherited:
+                disk.remove(self._aside)
+                raise
+        if self._inherited:
+            self.abandon()
+            raise OSError(errno.ECANCELED, "this process was forked while the file was made", str(path))
 
     def _warm(self, size_bytes: int) -> None:
         """Only before anything else touches the file: then the kernel takes large pages, which are cheap to map."""
@@ -76,7 +103,8 @@ class Segment:
 
     def _writer(self, size_bytes: int) -> Callable[[bytes], object]:
         try:
-            self._map = mmap.mmap(self._fd, size_bytes)
+            with no_fork:
+                self._map = mmap.mmap(self._fd, size_bytes)
         except (OSError, ValueError):  # a file system without shared mappings: slower, with the same promises
             os.ftruncate(self._fd, 0)
             self._file = _AppendOnly(self._fd, size_bytes)
@@ -88,9 +116,10 @@ class Segment:
     @property
     def position(self) -> int:
         """How far this segment is written, in bytes."""
-        if self._map is not None and not self._map.closed:
-            place = self._map.tell()
-            return place if place < len(self._map) else self._map.rfind(b"\n", 0) + 1
+        if self._map is not None:
+            with contextlib.suppress(ValueError):  # sealed meanwhile: `end` says it
+                place = self._map.tell()
+                return place if place < len(self._map) else self._map.rfind(b"\n", 0) + 1
         return self._file.position if self._file is not None else self.end
 
     def sync(self) -> None:
@@ -100,27 +129,47 @@ class Segment:
 
     def seal(self, *, durable: bool = False) -> None:
         """No more lines: cut the file to what was written and give the lock back. Idempotent."""
-        if self._fd < 0:
+        if self._sealed or self._fd < 0:
             return
-        if self._map is not None:
-            self._map.seek(0, os.SEEK_END)  # from here on every write of another thread raises
-            self.end = self._map.rfind(b"\n", 0) + 1
-            self._map.close()
-            os.ftruncate(self._fd, self.end)
-        elif self._file is not None:
-            self.end = self._file.close()
-        if durable:
-            disk.sync(self._fd)
-        fd, self._fd = self._fd, -1
-        os.close(fd)
+        self._sealed = True
+        try:
+            if self._map is not None:
+                self._map.seek(0, os.SEEK_END)  # from here on every write of another thread raises
+                self.end = self._map.rfind(b"\n", 0) + 1
+                with no_fork:
+                    self._map.close()
+                os.ftruncate(self._fd, self.end)
+            elif self._file is not None:
+                self.end = self._file.close()
+            if durable:
+                disk.sync(self._fd)
+        finally:
+            self._let_go()
 
     def abandon(self) -> None:
         """Let go without a trace in the file: in a forked child (it is the parent's), or when making it failed."""
-        if self._map is not None:
-            self._map.close()
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        with no_fork:
+            if self._map is not None:
+                self._map.close()
+            if self._file is not None:
+                self._file.abandon()
+            self._let_go()
+
+    def discard(self) -> None:
+        """It was never written to, and nobody is to find it."""
+        if not self._inherited:
+            disk.remove(self.path)
+        self.abandon()
+
+    def forget_parent(self) -> None:
+        self._inherited = True
+        self.abandon()
+
+    def _let_go(self) -> None:
+        with no_fork:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
 
 
 class _AppendOnly:
@@ -147,6 +196,11 @@ class _AppendOnly:
         with self._lock:
             self._room = 0
             return self.position
+
+    def abandon(self) -> None:
+        """Without the lock, which in a forked child another thread of the parent may hold for ever."""
+        self._lock = threading.Lock()
+        self._room = 0
 
 
 class _Locked:

@@ -6,7 +6,9 @@ Invariants
 - Every line that found no room is counted, by reason and name, in the process's tally. Neither a full disk nor the size
   limit raises; with `when_full = "block"` a call waits at most `block_timeout_seconds`.
 - A forked child never writes into its parent's segment: it lets go of it before any of its own code runs, and opens its
-  own at its first record. The hook knows spools weakly, so a spool that is closed and forgotten is really gone.
+  own at its first record (see forks.py), also when a signal handler forked and its child goes on in our midst.
+- A call never waits for the thread that makes and seals segments (the tender): what that shares with calls are lists,
+  whose steps are atomic. Only a call that finds no segment ready makes one itself, under `_lock`.
 - `write` may be replaced at any time (rotation, fork, close): callers look it up on the spool for each record.
 
 What makes rotation cheap: after the first one a thread of this process has the next segment ready, and seals the old.
@@ -18,7 +20,6 @@ import contextlib
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final, Literal
@@ -29,14 +30,17 @@ from tallystick.interruptions import from_handler
 from tallystick.records import Header, Tags
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder, new_segment_id
+from tallystick.spool.forks import inherited
 from tallystick.spool.segment import Lines, Segment
 from tallystick.spool.tally import Tally
 
 WhenFull = Literal["drop_new", "drop_old", "block"]
-FullReason = Literal["spool_limit", "disk_full"]
+FullReason = Literal["spool_limit", "disk_full", "spool_error"]
 
 LOOK_AGAIN_SECONDS: Final = 0.1
 """How often a full spool looks whether there is room again."""
+TENDER_SECONDS: Final = 1.0
+"""So long `close` waits for what the tender is about; longer only a disk that hangs takes."""
 
 
 class Spool:
@@ -73,15 +77,16 @@ class Spool:
         self._instead: Lines | None = None
         self._make_room()
         self._start()
-        with _one_fork:
-            _spools.add(self)
+        inherited(self)
 
     def _start(self) -> None:
         """The state of a spool that has written nothing in this process."""
+        self._process = object()
         self._lock = threading.RLock()  # a signal handler may record while this thread rotates
+        self._tending = threading.RLock()  # held by the tender while it works
         self._wake: SimpleQueue[None] = SimpleQueue()  # an Event could deadlock when a signal handler sets it, too
         self._tended = False
-        self._next: Segment | None = None
+        self._ready: list[Segment] = []
         self._old: list[Segment] = []
         self._full_until = 0.0
         self._full_reason: FullReason = "spool_limit"
@@ -128,21 +133,24 @@ class Spool:
             return False
 
     def _advance(self, full: Segment | None) -> bool:
-        """Have a segment other than `full` to write to; False when there is no room for one."""
+        """Have a segment other than `full` to write to; False when there is no room for one.
+
+        While one is made, a signal handler of this thread may do the same, or close, or fork, and a child goes on here.
+        """
         with self._lock:
+            process = self._process
             if self._segment is not full:  # another thread was here, or a signal handler of this one
                 return True
-            if self._closed or (self._next is None and time.monotonic() < self._full_until):
+            if self._closed or (not self._ready and time.monotonic() < self._full_until):
                 return False
-            following, self._next = self._next, None
-            if following is None:
-                following = self._make()
-            if self._segment is not full:  # a signal handler of this thread was: what we have will come next
-                self._next, superfluous = following, self._next
-                if superfluous is not None:
-                    disk.remove(superfluous.path)
-                    superfluous.abandon()
+            following = self._take_ready(full) or self._make()
+            if self._process is not process:  # what we have is the parent's
                 return True
+            if self._closed or self._segment is not full:  # what we have may come next
+                if following is not None:
+                    self._ready.append(following)
+                    self._discard_all_if_closed()
+                return not self._closed
             if following is None:
                 self._full_until = time.monotonic() + LOOK_AGAIN_SECONDS
                 self._wake_tender()
@@ -153,9 +161,25 @@ class Spool:
             if full is not None:
                 self._old.append(full)
                 self._wake_tender()
-        if full is None and self._on_open is not None:
-            self._on_open()
+        if full is None and self._process is process:
+            self.tally.keep()  # what was counted while there was no room
+            if self._on_open is not None:
+                self._on_open()
         return True
+
+    def _take_ready(self, full: Segment | None) -> Segment | None:
+        with contextlib.suppress(IndexError):
+            while True:
+                segment = self._ready.pop()
+                if full is None or full.path < segment.path:
+                    return segment
+                segment.discard()  # a call was quicker and made one: records are delivered in the order of the names
+        return None
+
+    def _discard_all_if_closed(self) -> None:
+        with contextlib.suppress(IndexError):
+            while self._closed:
+                self._ready.pop().discard()
 
     def _write_and_sync(self, line: bytes) -> None:
         segment = self._segment
@@ -165,32 +189,34 @@ class Spool:
         segment.sync()
 
     def _make(self, *, warm: bool = False) -> Segment | None:
-        """A new segment, or None when the limit or the disk leaves no room for it."""
-        if self.folder.size_bytes() + self.segment_bytes > self.limit_bytes:
-            self._full_reason = "spool_limit"
-            return None
+        """A new segment, or None when there is no room for it, or it cannot be made."""
+        pid = os.getpid()  # before the name is chosen
         app, host, tags = self._about
         header = Header(
             tallystick=FORMAT,
             segment=new_segment_id(),
             host=host,
-            pid=os.getpid(),
+            pid=pid,
             app=app,
             started=time.time_ns(),
             tags=tags,
         )
         try:
+            if self.folder.size_bytes() + self.segment_bytes > self.limit_bytes:
+                self._full_reason = "spool_limit"
+                return None
             if self.folder.keep_reserve():  # when it had to be freed, what room there is belongs to the agent
                 segment = Segment(self.folder.segment(header.segment), header, self.segment_bytes, warm=warm)
                 if self._always_sync:
                     disk.sync_folder(self.folder.segments)
                 return segment
+            self._full_reason = "disk_full"
         except SpoolError:
             raise
         except OSError as error:  # no room, or the folder was taken away: what is recorded meanwhile is counted
             if from_handler(error):
                 raise
-        self._full_reason = "disk_full"
+            self._full_reason = "disk_full" if error.errno in disk.NO_ROOM else "spool_error"
         return None
 
     # --- the tender: a thread that seals the old segment and has the next one ready ---
@@ -209,11 +235,13 @@ class Spool:
             self._tend_once()
 
     def _tend_once(self) -> None:
-        self._seal_old()
-        self._make_room()
-        with self._lock:
-            if self._next is None and not self._closed:
-                self._next = self._make(warm=True)
+        with self._tending:
+            self._seal_old()
+            self._make_room()
+            if not self._ready and not self._closed and (made := self._make(warm=True)) is not None:
+                self._ready.append(made)
+            self._discard_all_if_closed()
+        self.tally.keep()
 
     def _make_room(self) -> None:
         if self.when_full == "drop_old":
@@ -224,11 +252,11 @@ class Spool:
                 make_room(self.folder, 2 * self.segment_bytes, self.limit_bytes)
 
     def _seal_old(self) -> None:
-        with self._lock:
-            for segment in self._old:
-                with contextlib.suppress(OSError):
-                    segment.seal(durable=self._always_sync)
-            self._old.clear()
+        for segment in list(self._old):
+            with contextlib.suppress(OSError):
+                segment.seal(durable=self._always_sync)
+            with contextlib.suppress(ValueError):  # `close` was here meanwhile
+                self._old.remove(segment)
 
     # --- where this process stands ---
 
@@ -253,53 +281,19 @@ class Spool:
             if self._segment is not None:
                 self._old.append(self._segment)
                 self._segment = None
-            if self._next is not None:
-                disk.remove(self._next.path)
-                self._next.abandon()
-                self._next = None
-            self._seal_old()
-            self.tally.close()
-            self._wake.put(None)
+        self._discard_all_if_closed()
+        self._seal_old()
+        self._wake.put(None)
+        self.tally.close()
+        # The tender never waits for what a call holds, but a call of this thread may hold what `close` interrupted.
+        if self._tending.acquire(timeout=TENDER_SECONDS):
+            self._tending.release()
 
-    def _forget_parent(self) -> None:
+    def forget_parent(self) -> None:
         """In a forked child: the segments, the thread and the counts are the parent's."""
-        for segment in (*self._old, *filter(None, [self._segment, self._next])):
-            segment.abandon()
         self.tally.forget()
         self._segment = None
         self._mine = []
         self._start()
         if self._closed:
             self.write = self._no_segment
-
-
-_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
-_one_fork = threading.RLock()  # several threads may fork at once
-_forking: list[Spool] = []
-
-
-def _before_fork() -> None:
-    """No rotation may be half done while memory is copied: the child could not tell whose the descriptors are."""
-    _one_fork.acquire()
-    _forking.extend(_spools)
-    for spool in _forking:
-        spool._lock.acquire()
-        spool.tally.lock.acquire()
-
-
-def _after_fork_in_parent() -> None:
-    while _forking:
-        spool = _forking.pop()
-        spool.tally.lock.release()
-        spool._lock.release()
-    _one_fork.release()
-
-
-def _after_fork_in_child() -> None:
-    while _forking:
-        _forking.pop()._forget_parent()
-    _one_fork.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -5,6 +5,11 @@ map, which neither `kill -9` nor a full disk undoes. It is made at the first thi
 
 Labels are JSON lists `[what, reason, name]`: `what` is `"dropped"` (was accepted, had to go) or `"refused"` (was never
 accepted). When the slots run out, what comes further is counted under the reason `"other"` and the name `"*"`.
+
+Invariants
+- Each count is in one file. After `close` the file belongs to the agent; what is counted later goes to another one.
+- A label's slot is its place among the labels, so whoever comes in between (a signal handler) finds the same.
+- No file is made under the lock: a call that counts never waits for the disk of another thread.
 """
 
 from __future__ import annotations
@@ -23,10 +28,16 @@ from typing import Final
 import msgspec
 
 from tallystick.codec import UNREADABLE
+from tallystick.errors import SpoolError
+from tallystick.interruptions import from_handler
 from tallystick.spool import disk
+from tallystick.spool.folder import new_segment_id
+from tallystick.spool.forks import inherited, no_fork
 
 SLOT_BYTES: Final = 512
 SLOTS: Final = 128
+LABELS: Final = SLOTS - 8
+"""So many labels of their own; the rest is for those of what comes further, and of handlers that come in between."""
 NAME_CHARACTERS: Final = 64
 AGAIN_SECONDS: Final = 0.1
 """How often a full disk is asked for room again."""
@@ -50,70 +61,132 @@ class Tally:
         self._with_reserve = with_reserve
         self._next_try = 0.0
         self.counts: Counter[Label] = Counter()
-        self._slots: dict[Label, int] = {}
-        self._map: mmap.mmap | None = None
-        self._fd = -1
+        self._stored: dict[Label, int] = {}
+        """What of them is in files."""
+        self._file: _File | None = None
         self.lock = threading.RLock()
-        self._closed = False
+        self._making = False
+        self._forgotten = False
 
     def add(self, what: str, reason: str, name: str, count: int = 1) -> None:
         with self.lock:
             label = (what, reason, name[:NAME_CHARACTERS])
-            if label not in self.counts and len(self.counts) >= SLOTS - 2:
+            if label not in self.counts and len(self.counts) >= LABELS:
                 label = (what, "other", "*")
             self.counts.setdefault(label, 0)
             self.counts[label] += count  # without a call in between, during which a signal handler might count the same
-            if self._map is not None or self._open():
-                self._write(label)
+            file = self._file
+            if file is not None:
+                self._write(file, label)
+                return
+        self.keep()
 
-    def _write(self, label: Label) -> None:
-        if self._map is None:
-            return
-        known = label in self._slots
-        at = self._slots.setdefault(label, len(self._slots)) * SLOT_BYTES
-        _COUNT.pack_into(self._map, at, self.counts[label])
-        if not known:
-            text = msgspec.json.encode(label)
-            self._map[at + _LABEL_AT : at + _LABEL_AT + len(text)] = text
-
-    def _open(self) -> bool:
-        if self._closed or time.monotonic() < self._next_try:
-            return False
-        self._next_try = time.monotonic() + AGAIN_SECONDS  # also holds off a signal handler that comes in between
-        aside = self.path.with_name(f"{self.path.name}.new")
-        fd = -1
+    def keep(self, *, now: bool = False) -> None:
+        """Write down what only memory holds, when there is room; with `now` also when there was none a moment ago."""
+        again = time.monotonic()
+        with self.lock:
+            if (again < self._next_try and not now) or self.counts == self._stored:
+                return
+            if self._file is not None or self._making or self._forgotten:
+                return
+            self._making = True
         try:
-            fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, disk.FILE_MODE)
-            disk.try_lock(fd, aside)
-            self._with_reserve(lambda: disk.allocate(fd, SLOT_BYTES * SLOTS))
-            self._map = mmap.mmap(fd, SLOT_BYTES * SLOTS)
-            disk.rename(aside, self.path)
-        except OSError:
-            if fd >= 0:
-                os.close(fd)
+            file = self._make()
+            if file is None:
+                self._next_try = again + AGAIN_SECONDS
+            else:
+                with self.lock:
+                    file.before = dict(self._stored)
+                    self._file = file
+                    for label, count in list(self.counts.items()):
+                        if count != self._stored.get(label):
+                            self._write(file, label)
+        finally:
+            self._making = False
+
+    def _write(self, file: _File, label: Label) -> None:
+        known = label in file.slots
+        if not known:
+            file.slots[label] = list(self.counts).index(label)
+        at, before = file.slots[label] * SLOT_BYTES, file.before.get(label, 0)
+        if file.map is None:
+            return
+        with contextlib.suppress(ValueError, TypeError):  # a signal handler closed the file, and has written this, too
+            _COUNT.pack_into(file.map, at, self.counts[label] - before)
+            if not known:
+                text = msgspec.json.encode(label)
+                file.map[at + _LABEL_AT : at + _LABEL_AT + len(text)] = text
+            self._stored[label] = self.counts[label]
+
+    def _make(self) -> _File | None:
+        path = self.path.with_name(f"{new_segment_id()}.tally") if self._stored else self.path
+        aside = path.with_name(f"{path.name}.new")
+        file = _File()
+        try:
+            with no_fork:
+                if self._forgotten:
+                    return None
+                file.fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, disk.FILE_MODE)
+            disk.try_lock(file.fd, aside)
+            self._with_reserve(lambda: disk.allocate(file.fd, SLOT_BYTES * SLOTS))
+            with no_fork:
+                file.map = mmap.mmap(file.fd, SLOT_BYTES * SLOTS)
+            file.close_descriptor()  # the map has one of its own, and ends with this object
+            if not self._forgotten:
+                disk.rename(aside, path)
+                return file
+            file.close()  # a signal handler forked meanwhile, and its child has come back to here
+        except BaseException as error:
+            file.close()
+            if not self._forgotten:
                 disk.remove(aside)
-            self._map = None
-            return False
-        self._fd = fd
-        for label in list(self.counts):  # what was counted while there was no room
-            self._write(label)
-        return True
+            if not isinstance(error, OSError | SpoolError) or from_handler(error):
+                raise
+        return None
 
     def close(self) -> None:
-        """Let go of the file; the agent adds it to the pipeline's counts and removes it. What is counted afterwards
-        is counted in memory only."""
-        self._closed = True
-        if self._map is not None:
-            self._map.close()
-            self._map = None
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Let go of the file; the agent adds it to the pipeline's counts and removes it."""
+        self.keep(now=True)
+        with self.lock:
+            file = self._file
+            if file is not None:
+                for label in list(self.counts):
+                    self._write(file, label)
+                self._file = None
+                file.close()
 
     def forget(self) -> None:
         """In a forked child: the counts are the parent's."""
         self.lock = threading.RLock()
-        self.close()
+        self._forgotten = True
+        self._file = None
+
+
+class _File:
+    """A tally's file, locked as long as it is open. `before` is what earlier files hold."""
+
+    __slots__ = ("__weakref__", "before", "fd", "map", "slots")
+
+    def __init__(self) -> None:
+        self.before: dict[Label, int] = {}
+        self.slots: dict[Label, int] = {}
+        self.fd = -1
+        self.map: mmap.mmap | None = None
+        inherited(self)
+
+    def close(self) -> None:
+        if self.map is not None:
+            with no_fork:
+                self.map.close()
+        self.close_descriptor()
+
+    def close_descriptor(self) -> None:
+        with no_fork:
+            fd, self.fd = self.fd, -1
+            if fd >= 0:
+                os.close(fd)
+
+    forget_parent = close
 
 
 def read(path: Path) -> Counter[Label]:

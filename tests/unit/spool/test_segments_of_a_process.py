@@ -57,10 +57,9 @@ def test_the_next_segment_is_ready_before_the_one_in_use_is_full(
     assert made_by[:2] == [me, me]
     for _ in range(5):
         deadline = time.monotonic() + 30
-        while spool._next is None and time.monotonic() < deadline:
+        while not spool._ready and time.monotonic() < deadline:
             time.sleep(0.001)
-        ready = spool._next
-        assert ready is not None
+        (ready,) = spool._ready
         assert ready.path.exists()
         fill(spool)
         assert spool._segment is ready

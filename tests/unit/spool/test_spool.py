@@ -127,7 +127,7 @@ def test_a_folder_taken_away_loses_counts_to_memory_and_never_raises(make_spool:
     os.rename(spool.folder.path, spool.folder.path.with_name("away"))
     for value in range(3):
         assert not spool.append(line(value), "n")
-    assert spool.tally.counts == {("dropped", "disk_full", "n"): 3}
+    assert spool.tally.counts == {("dropped", "spool_error", "n"): 3}
 
 
 def test_where_this_process_stands_is_known_for_waiting(make_spool: MakeSpool, source: SpoolSource) -> None:
