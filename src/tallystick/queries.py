@@ -10,8 +10,8 @@ The meaning, which `backends/memory.py` spells out in plain Python and the contr
 - `rate` is the sum per second: over the bucket, else over the query's range, else over the span of the group's numbers
   (a group whose numbers are all of one moment has no rate, and no point).
 - `last` is the value of the newest record; of equally new ones, the largest.
-- Sums are doubles: one beyond the largest is infinite (`inf`, `-inf`), and so are a mean and a rate made of it (JSON has
-  no such number and shows null); what is too small for a double is 0. A store that cannot answer so raises
+- Sums are doubles: one beyond the largest is infinite (`inf`, `-inf`), and so are a mean and a rate made of it (in
+  JSON, which has no such number, null); what is too small for a double is 0. A store that cannot answer so raises
   `QueryError`. Of sums that pass the largest double in both directions nothing is promised.
 - Percentiles are of the nearest rank: the smallest value that has at least p % of the values at or below it
   (the inverse of the distribution function, type 1 of Hyndman and Fan, 1996). An engine that estimates says so.

@@ -251,3 +251,13 @@ def test_the_command_line_asks_their_file(sqlite: Fill) -> None:
     assert done.returncode == 0, done.stderr
     found = [(one["tags"]["route"], one["points"][0][1]) for one in json.loads(done.stdout)["series"]]
     assert found == [(f"/{i}", (116 + i) / 8) for i in range(4)]
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+def test_a_nan_in_their_table_is_no_number(postgresql: Fill, aggregate: str) -> None:
+    nan = {**rows()[2], "took": float("nan")}
+    foreign = Foreign(source=source(backend := postgresql([*rows(), nan])), time="ns", time_unit="ns", **THEIR)
+    none = Record(RECORDS[2].timestamp_ns, TIMING, RECORDS[2].name, None, RECORDS[2].tags)
+    wanted = answer([*RECORDS, NUMBERLESS, none], Query(aggregate=aggregate))
+    for one, other in zip(backend.query_foreign(Query(aggregate=aggregate), foreign), wanted, strict=True):
+        assert one.points == [pytest.approx(point, rel=1e-9) for point in other.points]

@@ -23,7 +23,7 @@ from tallystick.backends import influxdb3_sql as sql
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, WriteResult
 from tallystick.backends.influxdb3_foreign import answer_foreign
-from tallystick.backends.influxdb_http import Answer, Http, check
+from tallystick.backends.influxdb_http import Answer, Http, check, no_json
 from tallystick.backends.influxdb_lines import Native, Shape, to_record
 from tallystick.backends.influxdb_verdicts import add, refusals
 from tallystick.errors import BackendError, Misconfigured, QueryError, SettingsError, TooLarge, Unavailable
@@ -88,7 +88,7 @@ class _Server:
         try:
             rows: list[sql.Row] = msgspec.json.decode(answer.body)
         except msgspec.MsgspecError:
-            raise Unavailable(f"{self.address} answered no JSON: {answer.body[:100]!r}") from None
+            raise no_json(answer, self.address) from None
         return rows
 
     def tables(self) -> dict[str, list[str]]:

@@ -22,7 +22,7 @@ import msgspec
 from tallystick.backends._search_deadline import LimitedResponse
 from tallystick.backends._search_http import retry_after
 from tallystick.backends._url import ServerUrl, is_loopback, tls_context
-from tallystick.errors import BackendError, Misconfigured, TooLarge, Unavailable
+from tallystick.errors import BackendError, Misconfigured, QueryError, TooLarge, Unavailable
 
 REMEDIES: Final = {
     401: "check the user and password, or the token, in the backend's URL",
@@ -176,3 +176,11 @@ def _other_version(answer: Answer, address: str) -> str:
     if scheme is None or address.partition(":")[0].removesuffix("+https") == scheme:
         return ""
     return f" (this server is InfluxDB {version}: its URL begins with {scheme}://)"
+
+
+def no_json(answer: Answer, address: str) -> QueryError | Unavailable:
+    """What to raise for an answer that should be JSON. Go's encoder has no JSON for a number that is infinite."""
+    said = f"{address} answered no JSON: {answer.body[:100]!r}"
+    if answer.status == 200 and (answer.body.startswith(b"json: ") or b"Infinity" in answer.body):
+        return QueryError(f"{said}; a sum is beyond the largest double: ask fewer names, or for min, max or last")
+    return Unavailable(said)

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from tallystick.backends._url import ServerUrl
-from tallystick.backends.influxdb_http import Answer, Http, basic, check
+from tallystick.backends.influxdb_http import Answer, Http, basic, check, no_json
 from tallystick.errors import BackendError, Misconfigured, QueryError, SettingsError, Unavailable
 
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -120,7 +120,7 @@ class InfluxqlServer(ABC):
         try:
             results = _decode_reply(answer.body).results
         except msgspec.MsgspecError:
-            raise Unavailable(f"{self.address} answered no JSON: {answer.body[:100]!r}") from None
+            raise no_json(answer, self.address) from None
         for result in results:
             if result.error is not None:
                 self._failed(result.error)

@@ -155,11 +155,19 @@ def _points(records: list[Record], query: Query) -> list[tuple[float, list[Recor
 
 
 def _count(records: list[Record]) -> float:
-    return math.fsum(1 / record.sample_rate for record in records)
+    return _added([1 / record.sample_rate for record in records])
 
 
 def _sum(records: list[Record]) -> float:
-    return math.fsum(_number(record) / record.sample_rate for record in records)
+    return _added([_number(record) / record.sample_rate for record in records])
+
+
+def _added(numbers: list[float]) -> float:
+    """Rounded once; beyond the largest float as floats add up one after the other: to an infinity."""
+    try:
+        return math.fsum(numbers)
+    except (OverflowError, ValueError):
+        return sum(numbers)
 
 
 def _mean(records: list[Record]) -> float:

@@ -23,7 +23,7 @@ from tallystick.backends import postgresql_schema as schemas
 from tallystick.backends._sql import Range, covered, not_stored
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
-from tallystick.backends.postgresql_connection import ENCRYPTED, connect, driver, translated
+from tallystick.backends.postgresql_connection import ENCRYPTED, answering, connect, driver, translated
 from tallystick.backends.postgresql_rows import Native, Row, Shape, copy_texts
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
@@ -211,13 +211,13 @@ class PostgresqlBackend:
     # --- asking ---
 
     def query(self, query: Query) -> list[Series]:
-        with self._reader() as connection:
+        with answering(self.address), self._reader() as connection:
             return queries.answer(connection, query, queries.native(self._schema), [])
 
     def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
         psycopg = driver()
         source, given = queries.foreign(foreign)
-        with self._reader() as connection:
+        with answering(foreign.source), self._reader() as connection:
             try:
                 return queries.answer(connection, query, source, given)
             except (psycopg.ProgrammingError, psycopg.DataError) as error:
@@ -235,7 +235,12 @@ class PostgresqlBackend:
             newest_first = "ORDER BY timestamp_ns DESC, segment DESC, place DESC"
             sql = f"SELECT * FROM ({sql} {newest_first} LIMIT {newest:d}) AS newest {oldest_first}"
         headers: dict[int, Header] = {}
-        with self._reader() as connection, connection.transaction(), connection.cursor("records") as cursor:
+        with (
+            answering(self.address),
+            self._reader() as connection,
+            connection.transaction(),
+            connection.cursor("records") as cursor,
+        ):
             for row in cursor.execute(sql, parameters):
                 if row[1] not in headers:
                     headers[row[1]] = self._header(connection, row[1])

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tallystick import plugins
 from tallystick.backends._url import ServerUrl, is_loopback, tls_context
-from tallystick.errors import Misconfigured, Unavailable
+from tallystick.errors import Misconfigured, QueryError, Unavailable
 
 TIMEOUT_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 5.0
@@ -95,6 +95,21 @@ def _tls(url: ServerUrl) -> dict[str, str]:
     elif options.get("insecure_tls"):
         tls.pop("sslrootcert", None)  # with one, libpq would verify all the same
     return tls
+
+
+@contextmanager
+def answering(address: str) -> Iterator[None]:
+    """Around a question: what else the driver raises is a `QueryError`."""
+    errors = driver().errors
+    try:
+        yield
+    except driver().Error as error:
+        remedy = ""
+        if isinstance(error, errors.NumericValueOutOfRange):
+            remedy = (
+                "; this server adds no numbers up beyond the largest double: ask fewer names, or for min, max or last"
+            )
+        raise QueryError(f"{address}: {' '.join(str(error).split())}{remedy}") from error
 
 
 @contextmanager

@@ -15,12 +15,14 @@ from tallystick.queries import Query, Series, finish, is_pattern
 _VALUES: Final = {
     "count": "sum(1 / sample_rate)",
     "sum": "sum(value / sample_rate)",
-    "mean": "sum(value / sample_rate) / sum(1 / sample_rate)",
+    "mean": "sum(value / sample_rate)",
     "min": "min(value)",
     "max": "max(value)",
     "last": "(array_agg(value ORDER BY timestamp_ns DESC, value DESC))[1]",
-    "rate": "sum(value / sample_rate) / nullif({seconds}, 0)",
+    "rate": "sum(value / sample_rate)",
 }
+_DIVIDED_BY: Final = {"mean": "sum(1 / sample_rate)", "rate": "{seconds}"}
+"""The server would refuse a quotient that is too small for a double, so it is made here. By 0 there is none."""
 
 
 def native(schema: str) -> str:
@@ -47,8 +49,8 @@ def foreign(source: Foreign) -> tuple[str, list[Any]]:
     there = " AND ".join(f"{_column(column)} IS NOT NULL" for column in (source.time, source.name) if column)
     sql = (
         f"SELECT {time_ns} AS timestamp_ns, {name} AS name, {kind} AS kind, NULL::text AS unit,"
-        f" {_column(source.value)}::double precision AS value, {tags} AS tags, 1.0::double precision AS sample_rate"
-        f" FROM {table} WHERE {there}"
+        f" nullif({_column(source.value)}::double precision, 'NaN') AS value, {tags} AS tags,"
+        f" 1.0::double precision AS sample_rate FROM {table} WHERE {there}"
     )
     return sql, [*([] if source.name else [source.source]), *source.tags]
 
@@ -60,10 +62,10 @@ def _column(name: str) -> str:
 def answer(connection: Any, query: Query, source: str, given: list[Any]) -> list[Series]:
     sql, parameters = _statement(query, source, given)
     points: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
-    for name, unit, *tags, bucket, value in connection.execute(sql, parameters):
-        if value is not None:
+    for name, unit, *tags, bucket, value, divisor in connection.execute(sql, parameters):
+        if value is not None and divisor:
             moment = bucket / 1e9 if query.bucket_ns is not None else query.start or 0.0
-            points.setdefault((name, unit, *tags), []).append((moment, float(value)))
+            points.setdefault((name, unit, *tags), []).append((moment, float(value) / float(divisor)))
     series = [
         Series(name=name, unit=unit, tags=dict(zip(query.by, tags, strict=True)), points=sorted(found))
         for (name, unit, *tags), found in points.items()
@@ -90,9 +92,10 @@ def _statement(query: Query, source: str, given: list[Any]) -> tuple[str, list[A
             f" row_number() OVER (PARTITION BY {group} ORDER BY value) AS place FROM matched)"
         )
         nearest_rank = f"(n * {percent} + 99) / 100"
-        return f"{matched}, {placed} SELECT {group}, value FROM placed WHERE place = {nearest_rank}", parameters
-    value = _VALUES[query.aggregate].format(seconds=_seconds(query))
-    return f"{matched} SELECT {group}, {value} FROM matched GROUP BY {group}", parameters
+        return f"{matched}, {placed} SELECT {group}, value, 1 FROM placed WHERE place = {nearest_rank}", parameters
+    value = _VALUES[query.aggregate]
+    divisor = _DIVIDED_BY.get(query.aggregate, "1").format(seconds=_seconds(query))
+    return f"{matched} SELECT {group}, {value}, {divisor} FROM matched GROUP BY {group}", parameters
 
 
 def fits(query: Query) -> tuple[list[str], list[Any]]:

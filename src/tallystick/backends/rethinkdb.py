@@ -198,6 +198,8 @@ class RethinkdbBackend:
                 yield run
         except TooLarge as error:
             raise QueryError(f"{error} Ask for a shorter time, or group by fewer tags.") from None
+        except driver().errors.ReqlQueryLogicError as error:  # such as a sum beyond the largest double
+            raise QueryError(f"{self.address}: {error.message} Ask fewer names, or for min, max or last.") from None
         finally:
             if connection is not self._given:
                 connection.close(noreply_wait=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ _ASCII_BARS: Final = "_.-:=+*#"
 
 def number(value: float) -> str:
     """At most four significant digits; whole numbers whole, with separators."""
+    if not math.isfinite(value):
+        return str(value)
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
@@ -91,14 +94,16 @@ def clean(text: str) -> str:
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """One character a value, from the smallest to the largest; a space for None."""
+    """One character a value, from the smallest to the largest; a space for None, and for what is not finite."""
+    values = [value if value is not None and math.isfinite(value) else None for value in values]
     known = [value for value in values if value is not None]
     if not known:
         return ""
     bars = _BARS if _shows(_BARS) else _ASCII_BARS
     low, high = min(0.0, *known), max(known)
-    scale = (len(bars) - 1) / (high - low) if high > low else 0.0
-    return "".join(" " if value is None else bars[round((value - low) * scale)] for value in values)
+    half, last = high / 2 - low / 2, len(bars) - 1  # halves, since the whole may be beyond the largest float
+    places = [None if value is None else round((value / 2 - low / 2) / half * last) if half else 0 for value in values]
+    return "".join(" " if place is None else bars[place] for place in places)
 
 
 def _shows(text: str) -> bool:

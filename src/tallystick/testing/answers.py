@@ -9,6 +9,7 @@ import pytest
 
 from tallystick.backends.base import Backend
 from tallystick.backends.memory import answer
+from tallystick.errors import QueryError
 from tallystick.queries import AGGREGATES, Query, Series
 from tallystick.records import COUNTER, GAUGE, Record
 from tallystick.testing.base import Contract
@@ -88,6 +89,26 @@ class Answers(Contract):
         self.settle(backend)
         self.assert_answer(backend, self.oracle(batch.records), Query("large", aggregate=aggregate))
 
+    @pytest.mark.parametrize("aggregate", AGGREGATES)
+    @pytest.mark.usefixtures("answering")
+    def test_a_sum_beyond_the_largest_double_is_infinite_or_refused(self, backend: Backend, aggregate: str) -> None:
+        batch = make_batch(*(Record(at(i), GAUGE, "huge", 1.7e308) for i in range(3)))
+        self.write(backend, batch)
+        self.settle(backend)
+        try:
+            self.assert_answer(backend, self.oracle(batch.records), Query("huge", aggregate=aggregate))
+        except QueryError:
+            assert aggregate in ("sum", "mean", "rate")
+
+    @pytest.mark.parametrize("aggregate", AGGREGATES)
+    @pytest.mark.usefixtures("answering")
+    def test_the_smallest_double_does_no_harm(self, backend: Backend, aggregate: str) -> None:
+        batch = make_batch(*(Record(at(i), GAUGE, "tiny", 5e-324) for i in range(0, 9, 3)))
+        self.write(backend, batch)
+        self.settle(backend)
+        for bucket in (None, "1h"):
+            self.assert_answer(backend, self.oracle(batch.records), Query("tiny", aggregate=aggregate, bucket=bucket))
+
     @pytest.mark.usefixtures("answering")
     def test_last_is_the_largest_of_the_newest(self, backend: Backend) -> None:
         batch = make_batch(
@@ -147,7 +168,7 @@ class Answers(Contract):
         for one, least, most in zip(given, low, high, strict=True):
             for (_, value), (_, lower), (_, upper) in zip(one.points, least.points, most.points, strict=True):
                 assert type(value) is float
-                slack = CLOSE * max(abs(lower), abs(upper), 1e-300)
+                slack = CLOSE * min(max(abs(lower), abs(upper), 1e-300), 1e300)
                 assert lower - slack <= value <= upper + slack, f"{query}: {_key(one)}"
 
     def _bounds(self, records: list[Record], query: Query, wanted: list[Series]) -> tuple[list[Series], list[Series]]:
