@@ -4,6 +4,7 @@ The meaning, which `backends/memory.py` spells out in plain Python and the contr
 
 - A record counts when its name, kind, time and tags fit; time is `start <= t < end`.
 - Answers are grouped by name, unit and the tags in `by`; a record without such a tag is in the group of `None`.
+  An empty text is a text as any other: `where={"plan": ""}` asks for the tag with it, not for records without the tag.
 - `count` counts records of any value; the other aggregates see numbers only (True is 1, False is 0) and pass over
   texts, documents and None. `count`, `sum`, `mean` and `rate` weigh a record by `1 / sample_rate`;
   `min`, `max`, `last` and percentiles do not.
@@ -134,7 +135,10 @@ class Query:
         object.__setattr__(
             self,
             "where",
-            {_decoded(str(key), "where"): _texts(value, f"where[{key!r}]") for key, value in (where or {}).items()},
+            {
+                _decoded(str(key), "where"): _texts(value, f"where[{key!r}]", empty=True)
+                for key, value in (where or {}).items()
+            },
         )
         object.__setattr__(self, "by", _texts(by, "by"))
         object.__setattr__(self, "start", low)
@@ -179,11 +183,13 @@ def is_pattern(name: str) -> bool:
     return "*" in name or "?" in name
 
 
-def _texts(value: str | Iterable[str], what: str) -> tuple[str, ...]:
+def _texts(value: str | Iterable[str], what: str, *, empty: bool = False) -> tuple[str, ...]:
     texts = (value,) if isinstance(value, str) else tuple(value)
     for text in texts:
-        if not isinstance(text, str) or not text:
+        if not isinstance(text, str):
             raise QueryError(f"{what}: {text!r} is not a text")
+        if not text and not empty:
+            raise QueryError(f"{what}: '' is empty, which no record has; give a text, or leave {what} out")
         _decoded(text, what)
     return texts
 

@@ -47,7 +47,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"aggregate": "median"}, "aggregate"),
     ({"kinds": [""]}, "kinds"),
     ({"by": [1]}, "by"),
-    ({"where": {"env": ""}}, "where['env']"),
+    ({"by": ""}, "by"),
     ({"where": {"env": [None]}}, "where['env']"),
     ({"last": "soon"}, "last"),
     ({"last": "1h", "start": 0.0}, "last"),

@@ -100,8 +100,10 @@ def fits(query: Query) -> list[str]:
         conditions.append(f"({' OR '.join(each)})")
     if query.kinds:
         conditions.append(f"kind IN ({', '.join(map(text, query.kinds))})")
-    for tag, values in query.where.items():  # a tag that is not there reads as the empty text, which nobody can ask for
+    for tag, values in query.where.items():
         conditions.append(f"tags[{text(tag)}] IN ({', '.join(map(text, values))})" if values else "0")
+        if "" in values:  # so reads a tag that is not there
+            conditions.append(f"mapContains(tags, {text(tag)})")
     for operator, bound in ((">=", query.start_ns), ("<", query.end_ns)):
         if bound is not None:
             conditions.append(f"timestamp_ns {operator} {bound:d}")

@@ -32,9 +32,10 @@ def answer_foreign(server: InfluxqlServer, query: Query, foreign: Foreign) -> li
             return []
         conditions.append(one_of(foreign.name, wanted))
     for tag, values in query.where.items():
-        if tag not in foreign.tags:
+        texts = [value for value in values if value]  # to the server an empty tag is none
+        if tag not in foreign.tags or not texts:
             return []
-        conditions.append(one_of(foreign.tags[tag], values))
+        conditions.append(one_of(foreign.tags[tag], texts))
     by = [foreign.tags.get(tag, _absent(known)) for tag in query.by]
     value = foreign.value
     return answer(

@@ -13,7 +13,7 @@ from tallystick.cli.foreign import foreign_of
 from tallystick.cli.options import Filters, Where, filter_options, json_option, where_options
 from tallystick.cli.output import json_document, note, show, table
 from tallystick.cli.targets import NothingYet, Target, asked_target, open_to_read
-from tallystick.cli.text import moment, number, plain_value, quantity, span, sparkline, tags_text
+from tallystick.cli.text import moment, number, plain_value, quantity, span, sparkline, tag_text, tags_text
 from tallystick.errors import QueryError
 from tallystick.queries import AGGREGATES, Query, Series
 from tallystick.records import EVENT
@@ -140,7 +140,7 @@ def _value(value: float, one: Series, aggregate: str) -> str:
 
 
 def _tags(one: Series, asked: Query) -> list[str]:
-    return [one.tags.get(tag) or "–" for tag in asked.by]
+    return [tag_text(one.tags.get(tag)) for tag in asked.by]
 
 
 def _document(asked: Query) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from rich.table import Table
 from tallystick.backends.base import Backend
 from tallystick.cli.options import Filters
 from tallystick.cli.output import console, table
-from tallystick.cli.text import number, quantity, span, sparkline
+from tallystick.cli.text import number, quantity, span, sparkline, tag_text
 from tallystick.queries import Series
 from tallystick.records import COUNTER, EVENT, GAUGE, KINDS, TIMING
 
@@ -178,11 +178,11 @@ def tables(found: list[Summary], over: Span) -> Iterator[Table]:
         yield table(
             [kind, *tags, *aggregates, *([shape] if with_shape else [])],
             [
-                [one.name, *(one.tags.get(tag) or "–" for tag in tags), *_cells(one, aggregates), bars(one, over)]
+                [one.name, *(tag_text(one.tags.get(tag)) for tag in tags), *_cells(one, aggregates), bars(one, over)]
                 for one in rows
             ]
             if with_shape
-            else [[one.name, *(one.tags.get(tag) or "–" for tag in tags), *_cells(one, aggregates)] for one in rows],
+            else [[one.name, *(tag_text(one.tags.get(tag)) for tag in tags), *_cells(one, aggregates)] for one in rows],
             numbers=aggregates,
         )
 

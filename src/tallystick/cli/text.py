@@ -76,8 +76,13 @@ def plain_value(value: Value) -> str:
     return clean(value if isinstance(value, str) else msgspec.json.encode(value).decode())
 
 
+def tag_text(value: str | None) -> str:
+    """A tag's value in a cell of its own: a missing one and an empty one are told apart."""
+    return "–" if value is None else value or '""'
+
+
 def tags_text(tags: dict[str, str] | dict[str, str | None]) -> str:
-    return clean(" ".join(f"{tag}={'–' if value is None else value}" for tag, value in tags.items()))
+    return clean(" ".join(f"{tag}={tag_text(value)}" for tag, value in tags.items()))
 
 
 def told(text: str) -> str:

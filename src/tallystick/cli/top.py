@@ -18,7 +18,7 @@ from tallystick.cli.options import Filters, Where, filter_options, json_option, 
 from tallystick.cli.output import console, json_line, table
 from tallystick.cli.summary import Summary
 from tallystick.cli.targets import asked_target, open_to_read
-from tallystick.cli.text import number, quantity, span
+from tallystick.cli.text import number, quantity, span, tag_text
 from tallystick.queries import seconds_of
 from tallystick.records import COUNTER, GAUGE, TIMING
 
@@ -116,7 +116,7 @@ def _table(found: list[Summary], over: summary.Span, by: tuple[str, ...], *, nar
         what, value = _value(one)
         shown = number(value or 0.0) if what == "count" else quantity(value, one.unit, one.kind)
         rate = quantity(_rate(one, over), one.unit if one.kind == COUNTER else None, COUNTER)
-        tags = [one.tags.get(tag) or "–" for tag in by]
+        tags = [tag_text(one.tags.get(tag)) for tag in by]
         kind = [] if narrow else [one.kind]
         rows.append([one.name, *tags, *kind, rate, f"{what} {shown}", summary.bars(one, over)])
     shape = f"last {span(over.end - over.start)}"

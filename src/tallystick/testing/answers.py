@@ -89,6 +89,17 @@ class Answers(Contract):
         self.settle(backend)
         self.assert_answer(backend, self.oracle(batch.records), Query("large", aggregate=aggregate))
 
+    @pytest.mark.usefixtures("answering")
+    def test_an_empty_tag_is_asked_for_as_any_other_and_is_not_a_missing_one(self, backend: Backend) -> None:
+        tags = [{"plan": ""}, {"plan": "pro"}, {"route": ""}, {}, {"plan": "", "route": "/cart"}]
+        batch = make_batch(*(Record(at(i), COUNTER, "hits", 1, tags[i % 5]) for i in range(15)))
+        self.write(backend, batch)
+        self.settle(backend)
+        records = self.oracle(batch.records)
+        for where in ({"plan": ""}, {"plan": ["", "pro"]}, {"plan": "", "route": "/cart"}, {"nothing": ""}):
+            self.assert_answer(backend, records, Query(where=where, by=["plan", "route"]))
+        self.assert_answer(backend, records, Query(aggregate="count", by="plan"))
+
     @pytest.mark.parametrize("aggregate", AGGREGATES)
     @pytest.mark.usefixtures("answering")
     def test_a_sum_beyond_the_largest_double_is_infinite_or_refused(self, backend: Backend, aggregate: str) -> None:

@@ -41,3 +41,14 @@ def test_no_number_is_too_odd_to_be_shown(value: float) -> None:
 def test_a_shape_of_the_largest_doubles_is_drawn() -> None:
     assert len(sparkline([1.7e308, -1.7e308, 0.0, 5e-324])) == 4
     assert len(sparkline([5e-324, 0.0])) == 2
+
+
+def test_an_empty_tag_is_asked_for_and_told_from_a_missing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYSTICK_HOME", str(tmp_path / "home"))
+    call("send", "gauge", "e", "1", "--tag", "k=")
+    call("send", "gauge", "e", "2")
+    assert answer("query", "e", "--where", "k=", "--aggregate", "sum")["series"][0]["points"][0][1] == 1
+    for more in ((), ("--aggregate", "sum")):
+        words = call("query", "e", "--by", "k", *more).stdout.split()
+        assert words.count('""') == words.count("–") == 1
+    assert 'k=""' in call("query", "e", "--by", "k", "--bucket", "1h").stdout
