@@ -9,6 +9,7 @@ import itertools
 import os
 import shutil
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from tests.contract.mongo_gate import Command, MongoGate
 from tests.contract.search_access import certificates
 from tests.services import service
 
+from tallystick.backends import mongodb, mongodb_care
+from tallystick.backends.base import ACCEPTED
 from tallystick.backends.mongodb import MongodbBackend
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
 from tallystick.queries import Query
@@ -210,6 +213,85 @@ def test_a_record_larger_than_servers_take_costs_only_itself(backend: MongodbBac
     assert len(ids(backend)) == 10
 
 
+def test_what_cannot_be_a_document_is_rejected_alone_in_one_write(backend: MongodbBackend, gate: MongoGate) -> None:
+    odd = [
+        Record(at(0), "gauge", "nul", 1, {"a\x00": "b"}),
+        Record(at(0), "gauge", "half a character", "\ud800"),
+        Record(at(0), "gauge", "more than 64 bits", 2**64),
+        Record(at(0), "gauge", "no number", float("nan")),
+        Record(at(0), "gauge", "no value", object()),  # type: ignore[arg-type]
+        Record(2**70, "gauge", "later than any date", 1),
+        Record(at(0), "gauge", "own", 2**64, own_id="own"),
+        Record(at(0), "gauge", "md", 1, metadata={"k": 10**400}),
+        Record(at(0), "gauge", "sampled", 1, sample_rate=0.0),
+    ]
+    batch = make_batch(*counters(20), *odd, *counters(20))
+    backend.open()
+    gate.names.clear()
+    for _ in range(2):
+        result = backend.write(batch)
+        assert sorted(result.rejected) == list(range(20, 29))
+        assert not result.kept
+    assert gate.names.count("insert") == 2
+    assert len(ids(backend)) == 40
+
+
+def test_many_contents_of_own_ids_are_one_bulk_and_the_newest_stays(backend: MongodbBackend, gate: MongoGate) -> None:
+    times = [5, 9, 2, 9, 1]
+    batch = make_batch(*(Record(at(time), "gauge", "g", i, own_id=f"o{i % 2}") for i, time in enumerate(times)))
+    newer = make_batch(Record(at(7), "gauge", "g", 70, own_id="o0"))
+    for each in (batch, newer, batch):
+        assert backend.write(each) == ACCEPTED
+    assert {record.id: record.value for record in backend.records(Query())} == {"o0": 70, "o1": 3}
+    gate.names.clear()
+    backend.write(batch)
+    assert gate.names.count("update") <= 2
+
+
+def test_an_older_content_that_somebody_inserts_at_the_same_moment_does_not_stay(
+    backend: MongodbBackend, gate: MongoGate
+) -> None:
+    """The server finds no document to replace, and then one of the same id where it would insert."""
+    older, newer = (make_batch(Record(at(i), "gauge", "g", i, own_id="o")) for i in range(2))
+    backend.write(older)
+    errors = [{"index": 0, "code": 11000, "errmsg": "duplicate key"}]
+    said = iter([{"ok": 1, "n": 0, "nModified": 0, "writeErrors": errors}])
+    gate.rule = lambda command: next(said, None) if "update" in command else None
+    assert backend.write(newer) == ACCEPTED
+    assert [record.value for record in backend.records(Query())] == [1]
+
+
+def test_a_content_waits_when_the_newer_one_of_its_batch_was_not_stored(
+    backend: MongodbBackend, gate: MongoGate
+) -> None:
+    records = [Record(at(i), "gauge", "g", i, own_id="o") for i in range(2)]
+    errors = [{"index": 0, "code": 121, "errmsg": "failed validation"}]
+    gate.rule = only("update", {"ok": 1, "n": 0, "nModified": 0, "writeErrors": errors})
+    result = backend.write(make_batch(*records))
+    assert (sorted(result.rejected), sorted(result.kept)) == ([1], [0])
+
+
+def test_prune_forgets_in_small_deletes_also_what_is_of_one_moment(
+    backend: MongodbBackend, gate: MongoGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongodb_care, "SLICE", 100)
+    moments = [*range(-90, 0), *[0] * 250, *range(1, 170), *[10**9] * 5]
+    backend.write(make_batch(*(Record(at(0) + moment, "gauge", "g", 1) for moment in moments)))
+    sizes: list[int] = []
+
+    def count(command: Command) -> None:
+        if "delete" in command:
+            sizes.append(len(ids(other)))
+
+    other = MongodbBackend.from_url(f"{service('mongodb')}/{backend._database}")
+    gate.rule = count
+    assert backend.prune(at(1) / 1e9) == len(moments) - 5
+    left = [*sizes, len(ids(other))]
+    assert max(before - after for before, after in itertools.pairwise(left)) <= 100
+    assert left[-1] == 5
+    other.close()
+
+
 # --- rights, indexes --------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +316,10 @@ def test_documents_leave_after_ttl_days_and_another_number_changes_the_index() -
     backends = []
     for days, done in ((7, "created"), (30, "changed")):
         backend = MongodbBackend.from_url(f"{url}&ttl_days={days}")
-        backend._ready = True  # without the setup of the first opening, to see what setup says
+        backend._ready, backend._looked = (
+            True,
+            time.monotonic(),
+        )  # without the setup of the first opening, to see what setup says
         said = backend.setup()
         assert any(f"{done} the index timestamp_ttl" in line for line in said)
         assert backend.setup() == []
@@ -243,6 +328,19 @@ def test_documents_leave_after_ttl_days_and_another_number_changes_the_index() -
         backends.append(backend)
     for backend in backends:
         drop(backend)
+
+
+def test_the_indexes_of_a_collection_that_was_dropped_are_made_again(
+    backend: MongodbBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_once(backend, make_batch(*counters(3)))
+    backend._client.drop_database(backend._database)
+    assert backend.write(make_batch(*counters(4))) == ACCEPTED
+    monkeypatch.setattr(mongodb, "LOOK_SECONDS", 0.0)
+    assert backend.write(make_batch(*counters(5))) == ACCEPTED
+    monkeypatch.undo()
+    assert all(line.ok for line in backend.check())
+    assert len(ids(backend)) == 9
 
 
 # --- several hosts, forks ---------------------------------------------------------------------------------------------

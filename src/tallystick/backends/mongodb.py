@@ -3,7 +3,6 @@
 What it keeps
 - A record's id is the document's `_id`, so what is sent again is refused as a duplicate, which means delivered. A
   record with an id of the caller's own replaces the document of that id unless that one is newer.
-- One unordered `insert` for each batch; the verdict on each document is read from the reply's write errors.
 - `write` returns after a majority has journalled (`w: majority, j: true`).
 - Every call has its own time limit; the driver retries nothing, the agent does.
 """
@@ -11,22 +10,27 @@ What it keeps
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from tallystick.backends import mongodb_care as care
 from tallystick.backends import mongodb_query as queries
+from tallystick.backends import mongodb_writing
 from tallystick.backends._url import OPTIONS, ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
-from tallystick.backends.mongodb_connection import NOT_ALLOWED, PASSING, connect, driver, translated
+from tallystick.backends.mongodb_connection import NOT_ALLOWED, connect, driver, translated
 from tallystick.backends.mongodb_shape import Native
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
-DUPLICATE: Final = 11000
+LOOK_SECONDS: Final = 60.0
+"""How often the indexes are looked for. The server makes a collection that somebody dropped again, but not these, and
+says nothing."""
+
 _OURS: Final = {"collection": str, "ttl_days": int}
 
 
@@ -62,6 +66,7 @@ class MongodbBackend:
         self._client: Any = None
         self._pid = 0
         self._ready = False
+        self._looked = -LOOK_SECONDS
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -93,14 +98,16 @@ class MongodbBackend:
     # --- connecting ---
 
     def open(self) -> None:
-        if self._client is not None and self._pid == os.getpid() and self._ready:
+        lately = time.monotonic() - self._looked < LOOK_SECONDS
+        if self._client is not None and self._pid == os.getpid() and self._ready and lately:
             return
         self._connect()
         with self._translated():
-            if self._ready or not self._options.get("setup", True):
+            if (self._ready and lately) or not self._options.get("setup", True):
                 self._client.admin.command("ping")
             else:
                 self._ensure()
+                self._looked = time.monotonic()
         self._ready = True
 
     def _ensure(self) -> list[str]:
@@ -138,57 +145,8 @@ class MongodbBackend:
         if not batch.records:
             return ACCEPTED
         self.open()
-        plain = [index for index, record in enumerate(batch.records) if not record.replaces]
-        own = [index for index, record in enumerate(batch.records) if record.replaces]
-        rejected: dict[int, str] = {}
-        kept: dict[int, str] = {}
         with self._translated():
-            if plain:
-                self._insert(batch, plain, rejected, kept)
-            if own:
-                self._replace(batch, own, rejected, kept)
-        return WriteResult(rejected, kept) if rejected or kept else ACCEPTED
-
-    def _insert(self, batch: Batch, indices: list[int], rejected: dict[int, str], kept: dict[int, str]) -> None:
-        documents = [self._shape.document(batch.records[index]) for index in indices]
-        try:
-            self._collection.insert_many(documents, ordered=False)
-        except driver().errors.BulkWriteError as error:
-            self._judge(error.details, indices, rejected, kept)
-
-    def _replace(self, batch: Batch, indices: list[int], rejected: dict[int, str], kept: dict[int, str]) -> None:
-        """In order: of two contents of one moment in a batch the later one stays."""
-        pymongo = driver()
-        operations = []
-        for index in indices:
-            document = self._shape.document(batch.records[index])
-            older = {"_id": document["_id"], "timestamp_ns": {"$lte": batch.records[index].timestamp_ns}}
-            operations.append(pymongo.ReplaceOne(older, document, upsert=True))
-        start = 0
-        while start < len(
-            operations
-        ):  # an ordered bulk stops at its first error, which may be just "a newer one is there"
-            try:
-                self._collection.bulk_write(operations[start:], ordered=True)
-                return
-            except pymongo.errors.BulkWriteError as error:
-                self._judge(error.details, indices[start:], rejected, kept)
-                errors = error.details.get("writeErrors", [])
-                if not errors:
-                    return
-                start += int(errors[0]["index"]) + 1
-
-    def _judge(
-        self, reply: Mapping[str, Any], indices: list[int], rejected: dict[int, str], kept: dict[int, str]
-    ) -> None:
-        """`nInserted` is wrong on some servers; the write errors are not."""
-        for error in reply.get("writeErrors", ()):
-            if error["code"] == DUPLICATE:
-                continue
-            where = kept if error["code"] in PASSING else rejected
-            where[indices[error["index"]]] = f"{error['errmsg']} (code {error['code']})"
-        if reply.get("writeConcernErrors"):
-            raise Unavailable(f"{self.address}: {reply['writeConcernErrors'][0].get('errmsg', 'not yet durable')}")
+            return mongodb_writing.write(self._collection, batch, self._shape.document, self.address)
 
     # --- asking ---
 

@@ -9,7 +9,8 @@ from tallystick.backends.base import Line
 
 INDEXES: Final = (("name", "timestamp_ns"), ("timestamp_ns",))
 TTL: Final = "timestamp_ttl"
-SLICE: Final = 5_000
+SLICE: Final = 1_000
+"""Documents that one delete of `prune` takes, at most."""
 
 
 def ensure(database: Any, name: str, ttl_days: int) -> list[str]:
@@ -70,12 +71,21 @@ def size(database: Any, name: str) -> dict[str, Any]:
 
 
 def prune(collection: Any, before_ns: int) -> int:
-    """In slices of a moment each, so that other writers go on meanwhile."""
-    gone: int = 0
-    while True:
-        old = {"timestamp_ns": {"$lt": before_ns}}
-        later = next(iter(collection.find(old).sort("timestamp_ns", 1).skip(SLICE).limit(1)), None)
-        until = before_ns if later is None else later["timestamp_ns"] + 1
-        gone += int(collection.delete_many({"timestamp_ns": {"$lt": until}}).deleted_count)
-        if later is None:
-            return gone
+    """In slices, so that no delete takes long and other writers go on meanwhile."""
+    gone = 0
+    while (later := _after_a_slice(collection, {"timestamp_ns": {"$lt": before_ns}}, "timestamp_ns")) is not None:
+        moment = later["timestamp_ns"]
+        deleted = int(collection.delete_many({"timestamp_ns": {"$lt": moment}}).deleted_count)
+        if not deleted:  # the oldest documents are more than a slice of one moment: it is cut by their ids
+            old: dict[str, Any] = {"timestamp_ns": moment}
+            if (later := _after_a_slice(collection, old, "_id")) is not None:
+                old["_id"] = {"$lt": later["_id"]}
+            deleted = int(collection.delete_many(old).deleted_count)
+        gone += deleted
+    return gone + int(collection.delete_many({"timestamp_ns": {"$lt": before_ns}}).deleted_count)
+
+
+def _after_a_slice(collection: Any, fitting: dict[str, Any], order: str) -> dict[str, Any] | None:
+    """The document before which a slice of the fitting ones stands in that order; None when there are no more."""
+    found = collection.find(fitting, {"_id": 1, "timestamp_ns": 1}).sort(order, 1).skip(SLICE).limit(1)
+    return next(iter(found), None)

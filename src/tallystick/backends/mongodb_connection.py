@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -38,6 +38,18 @@ def driver() -> Any:
     except ImportError as error:
         raise plugins.missing_extra("mongodb", error) from error
     return pymongo
+
+
+def encoder() -> tuple[Callable[[dict[str, Any]], Any], tuple[type[Exception], ...]]:
+    """What makes a document the bytes that the driver sends, and what it raises for one that cannot be a document."""
+    driver()
+    import bson
+    import bson.raw_bson
+
+    def raw(document: dict[str, Any]) -> Any:
+        return bson.raw_bson.RawBSONDocument(bson.encode(document))
+
+    return raw, (bson.errors.BSONError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 def connect(url: ServerUrl | None, driver_options: dict[str, str], address: str) -> Any:

@@ -69,6 +69,8 @@ class Native:
         if record.metadata:
             made["metadata"] = _keys(record.metadata, escaped)
         if record.sample_rate != 1.0:
+            if not 0 < record.sample_rate <= 1:  # a count would divide by it
+                raise ValueError(f"sample_rate: {record.sample_rate} is not above 0 and at most 1")
             made["sample_rate"] = record.sample_rate
         if record.own_id is not None:
             made["replaces"] = True
