@@ -95,6 +95,13 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return self.header.pid
 
 
+def checked_rate(sample_rate: float) -> float:
+    """The sample rate as a store may keep it: sums are divided by it. Raises `ValueError` for any other."""
+    if not 0 < sample_rate <= 1:
+        raise ValueError(f"sample_rate: {sample_rate} is not above 0 and at most 1")
+    return sample_rate
+
+
 class Batch:
     """Records of one segment, in the order in which they were recorded.
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import msgspec
 
 from tallystick.codec import encode, plain, with_datetimes
-from tallystick.records import NOWHERE, Batch, Header, Record, Value
+from tallystick.records import NOWHERE, Batch, Header, Record, Value, checked_rate
 
 COLUMNS: Final = {
     "timestamp_ns": "BIGINT",
@@ -101,7 +101,7 @@ def _head(record: Record) -> str:
         "kind": record.kind,
         "unit": record.unit,
         "tags": record.tags,
-        "sample_rate": record.sample_rate,
+        "sample_rate": checked_rate(record.sample_rate),
     }
     return encode(fields).decode()[1:-1]
 

@@ -32,7 +32,7 @@ from tallystick.backends._search_tags import TagStyle
 from tallystick.backends.base import Foreign
 from tallystick.codec import MAX_INTEGER, encode, plain, with_datetimes
 from tallystick.errors import SettingsError
-from tallystick.records import NOWHERE, Batch, Header, Record, Tags
+from tallystick.records import NOWHERE, Batch, Header, Record, Tags, checked_rate
 
 DAY_NS: Final = 86_400_000_000_000
 SECOND_NS: Final = 1_000_000_000
@@ -151,9 +151,8 @@ class NativeShape:
         if record.unit is not None:
             members["unit"] = record.unit
         if record.sample_rate != 1:
-            if not 0 < record.sample_rate <= 1:
-                raise ValueError(f"sample_rate: {record.sample_rate} is not above 0 and at most 1")
-            members |= {"sample_rate": record.sample_rate, "weight": 1 / record.sample_rate}
+            rate = checked_rate(record.sample_rate)
+            members |= {"sample_rate": rate, "weight": 1 / rate}
         if record.tags:
             members |= self._tags.fields(record.tags)
         if record.words:

@@ -40,7 +40,7 @@ from tallystick.backends.influxdb_text import (
     value_to_tag,
 )
 from tallystick.codec import encode, plain, with_datetimes
-from tallystick.records import Batch, Header, Record, Tags, Value
+from tallystick.records import Batch, Header, Record, Tags, Value, checked_rate
 
 STEP_NS: Final = 10_000_000
 """To so much a point's time agrees with its record's."""
@@ -125,9 +125,7 @@ class Native:
             self._heads[key] = head_of(name_to_measurement(record.name), self._tags(record)), record.tags
 
     def _tags(self, record: Record) -> dict[str, str]:
-        header, rate = record.header, record.sample_rate
-        if not 0 < rate <= 1:
-            raise ValueError(f"sample_rate: {rate} is not above 0 and at most 1")
+        header, rate = record.header, checked_rate(record.sample_rate)
         tags = {tag_to_key(tag): value_to_tag(value) for tag, value in record.tags.items()}
         tags["kind"] = value_to_tag(record.kind)
         if header.app:

@@ -17,7 +17,7 @@ from tallystick.backends.base import ACCEPTED, Line, WriteResult
 from tallystick.errors import SettingsError
 from tallystick.masking import mask_url
 from tallystick.queries import Query, Series, finish
-from tallystick.records import Batch, Record
+from tallystick.records import Batch, Record, checked_rate
 
 Aggregate = Callable[[list[Record]], float | None]
 """From the records of one point, oldest first, to its value; None when there is nothing to say."""
@@ -46,12 +46,18 @@ class MemoryBackend:
         """Nothing to connect to."""
 
     def write(self, batch: Batch) -> WriteResult:
+        rejected: dict[int, str] = {}
         with self._lock:
-            for record in batch.records:
+            for index, record in enumerate(batch.records):
+                try:
+                    checked_rate(record.sample_rate)
+                except ValueError as error:
+                    rejected[index] = str(error)
+                    continue
                 stored = self._records.get(record.id)
                 if stored is None or (record.replaces and record.timestamp_ns >= stored.timestamp_ns):
                     self._records[record.id] = record
-        return ACCEPTED
+        return WriteResult(rejected) if rejected else ACCEPTED
 
     def query(self, query: Query) -> list[Series]:
         return answer(self._all(), query)

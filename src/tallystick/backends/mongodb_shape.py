@@ -20,7 +20,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from tallystick.codec import plain
-from tallystick.records import Header, Record
+from tallystick.records import Header, Record, checked_rate
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_MS: Final = 253_402_300_799_999
@@ -69,9 +69,7 @@ class Native:
         if record.metadata:
             made["metadata"] = _keys(record.metadata, escaped)
         if record.sample_rate != 1.0:
-            if not 0 < record.sample_rate <= 1:  # a count would divide by it
-                raise ValueError(f"sample_rate: {record.sample_rate} is not above 0 and at most 1")
-            made["sample_rate"] = record.sample_rate
+            made["sample_rate"] = checked_rate(record.sample_rate)
         if record.own_id is not None:
             made["replaces"] = True
         return made

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from tallystick.backends._rows import cells_of, to_record
 from tallystick.codec import encode
-from tallystick.records import Header, Record
+from tallystick.records import Header, Record, checked_rate
 
 Row = tuple[str, str, str | None, float | None, int | None, str | None, str, float, str | None, str | None]
 """The columns from `name` to `own_id`: name, kind, unit, value, whole, content, tags (JSON), sample_rate, extra (JSON),
@@ -40,7 +40,8 @@ class Native:
                 tags = known[id(record.tags)] = encode(record.tags).decode()
             value, whole, content, extra = cells_of(record)
             head = record.name, record.kind, record.unit
-            return (*head, value, whole, content, tags, record.sample_rate, extra, record.own_id)
+            rate = checked_rate(record.sample_rate)
+            return (*head, value, whole, content, tags, rate, extra, record.own_id)
 
         return row
 

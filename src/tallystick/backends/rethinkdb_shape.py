@@ -25,7 +25,7 @@ from urllib.parse import unquote
 import msgspec
 
 from tallystick.codec import plain, with_datetimes
-from tallystick.records import Header, Record
+from tallystick.records import Header, Record, checked_rate
 
 SECOND_NS: Final = 1_000_000_000
 LONGEST_KEY_BYTES: Final = 127
@@ -86,7 +86,7 @@ class Native:
         if record.metadata:
             made["metadata"] = _keys(record.metadata, escaped)
         if record.sample_rate != 1.0:
-            made["sample_rate"] = record.sample_rate
+            made["sample_rate"] = checked_rate(record.sample_rate)
         if record.own_id is not None:
             made["replaces"] = True
             if made["id"] != record.own_id:

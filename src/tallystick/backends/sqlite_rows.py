@@ -20,7 +20,7 @@ import msgspec
 
 from tallystick.backends._sql import Range, cells, covered, not_stored
 from tallystick.codec import encode
-from tallystick.records import Batch, Header, Record, Tags
+from tallystick.records import Batch, Header, Record, Tags, checked_rate
 
 SeriesKey = tuple[Any, ...]
 """The identity of the tags, name and kind; then unit, words and sample rate, unless they are None, none and 1."""
@@ -167,9 +167,7 @@ class Writer:
         texts = [name, kind, *words, *tags, *tags.values(), *([] if unit is None else [unit])]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError(f"name, kind, unit and tags must be texts: {name!r}, {kind!r}, {unit!r}, {tags!r}")
-        rate = record.sample_rate
-        if not 0 < rate <= 1:
-            raise ValueError(f"sample_rate: {rate} is not above 0 and at most 1")
+        rate = checked_rate(record.sample_rate)
         identity = _canonical([name, kind, unit, tags, words, rate])
         digest = blake2b(identity, digest_size=16).digest()
         found = self._connection.execute("SELECT id FROM series WHERE digest = ?", (digest,)).fetchone()

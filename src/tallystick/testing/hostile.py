@@ -154,6 +154,17 @@ class Hostile(Answers):
         found = {record.id for record in self.stored(backend, Query("hits"))}
         assert found == {record.id for record in batch.records if record.name == "hits"}
 
+    @pytest.mark.parametrize("rate", [0.0, -0.5, 1.5, float("nan"), float("inf")])
+    @pytest.mark.usefixtures("answering")
+    def test_a_sample_rate_that_no_sum_can_be_divided_by_is_rejected(self, backend: Backend, rate: float) -> None:
+        bad = msgspec.structs.replace(GOOD, sample_rate=rate)
+        batch = make_batch(*counters(5), bad, GOOD, msgspec.structs.replace(bad, value="text", own_id="mine"))
+        result = deliver(backend, batch)
+        assert set(result.rejected) == {5, 7}
+        assert all("sample_rate" in reason for reason in result.rejected.values())
+        self.settle(backend)
+        assert backend.query(Query("poison", aggregate="count"))[0].points == [(0.0, 1.0)]
+
 
 def deliver_at_once(backend: Backend, batch: Batch, folder: Path) -> dict[int, str]:
     """The agent's own delivery, in its first cycle: having to wait for a second one is an error."""
