@@ -289,7 +289,7 @@ class Metrics:
 
     @property
     def dropped(self) -> Tallied[tuple[str, str]]:
-        """How many records of this process found no room, by (reason, name)."""
+        """How many records of this process were lost, by (reason, name): for want of room, or after `close`."""
         return self._tallied("dropped")
 
     def _tallied(self, asked: str) -> Tallied[tuple[str, str]]:
