@@ -47,6 +47,18 @@ def test_bodies_are_compressed_when_asked_for_and_to_other_hosts(version: int, g
     assert far._version(far._url).http._compress
 
 
+@pytest.mark.service("elasticsearch")
+@pytest.mark.parametrize("scheme", ["influxdb", "influxdb2"])
+def test_a_server_that_is_no_influxdb_is_called_that(scheme: str) -> None:
+    place = service("elasticsearch").partition("://")[2]
+    backend = InfluxdbBackend.from_url(f"{scheme}://{place}/metrics")
+    with pytest.raises(Misconfigured, match="is no InfluxDB"):
+        backend.open()
+    with pytest.raises(Misconfigured, match="is no InfluxDB"):
+        backend.write(make_batch(*counters(3)))
+    backend.close()
+
+
 @both
 def test_tls_is_verified_unless_somebody_says_otherwise(version: int, tmp_path: Path) -> None:
     certificates(tmp_path)

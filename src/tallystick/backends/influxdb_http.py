@@ -166,7 +166,14 @@ def check(answer: Answer, address: str) -> Answer:
         raise Misconfigured(f"{said}; create it, or correct retention_policy= in the backend's URL")
     if status in (408, 429) or status >= 500:
         raise Unavailable(said, retry_after(answer.headers))
+    if status == 405 or (status == 400 and "x-influxdb-version" not in answer.headers and not _is_version_3(address)):
+        raise Misconfigured(f"{said}; this is no InfluxDB: correct scheme, host and port of the backend's URL")
     raise BackendError(said)
+
+
+def _is_version_3(address: str) -> bool:
+    """Of which nothing is known about its header on errors."""
+    return address.startswith("influxdb3")
 
 
 def _other_version(answer: Answer, address: str) -> str:
