@@ -5,6 +5,7 @@ share one namespace; of `console` blocks the lines after `$ `, and `bash` blocks
 command that fails. `toml` blocks are settings, which must load; `json` blocks must be JSON. A comment before a block:
 
     <!-- not run: needs a second host -->                  the reason why it is not run
+    <!-- file: my_backend.py -->                           not run but kept under this name, for the blocks that follow
     <!-- needs: opensearch at localhost:9200 -->           a server, and how the page's blocks from here on call it
 """
 
@@ -39,22 +40,24 @@ class Block(NamedTuple):
     text: str
     not_run: str | None
     needs: str
+    file: str | None
 
 
 def blocks(page: Path) -> Iterator[Block]:
     lines = iter(enumerate(page.read_text().splitlines(), 1))
-    not_run, needs = None, ""
+    said: dict[str, str] = {}
     for number, line in lines:
-        if comment := re.fullmatch(r"<!-- (not run|needs): *(.*?) *-->", line):
-            not_run, needs = (comment[2], needs) if comment[1] == "not run" else (not_run, comment[2])
+        if comment := re.fullmatch(r"<!-- (not run|needs|file): *(.*?) *-->", line):
+            said[comment[1]] = comment[2]
         elif fence := re.fullmatch(r"( *)(`{3,})(\w*).*", line):
             inside = []
             for _, text in lines:
                 if text.strip() == fence[2]:
                     break
                 inside.append(text.removeprefix(fence[1]))
-            yield Block(number + 1, fence[3], "\n".join(inside) + "\n", not_run, needs)
-            not_run, needs = None, ""
+            text = "\n".join(inside) + "\n"
+            yield Block(number + 1, fence[3], text, said.get("not run"), said.get("needs", ""), said.get("file"))
+            said = {}
 
 
 def commands(block: Block) -> str:
@@ -77,7 +80,9 @@ def program(page: Path) -> str:
             text = text.replace(address, real)
         if block.not_run is not None or not text.strip():
             continue
-        if block.language == "python":
+        if block.file is not None:
+            parts.append(f"open({block.file!r}, 'w').write({text!r})\n")
+        elif block.language == "python":
             code = "\n" * (block.line - 1) + text
             parts.append(f"exec(compile({code!r}, {str(page)!r}, 'exec', dont_inherit=True), page)\n")
         elif block.language in {"console", "bash"}:
