@@ -1,4 +1,4 @@
-"""What SQL stores share: the ledger's arithmetic, and values as cells of a table.
+"""What SQL stores share: the ledger's arithmetic, values as cells of a table, and answers as series.
 
 The ledger says which byte ranges of which segments are stored; it changes in the same transaction as the rows.
 A record is stored when its offset lies in one of its segment's ranges. After a batch the ledger covers the batch's
@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from tallystick.codec import encode, plain, with_datetimes
+from tallystick.queries import Query, Series, finish
 from tallystick.records import Batch, Value
 
 Range = tuple[int, int]
@@ -122,3 +123,32 @@ def from_cells(value: Any, extra: str | None) -> tuple[Value, dict[str, Any]]:
     elif known.type == "json":
         value = msgspec.json.decode(value)
     return with_datetimes(value, known.datetimes), known.metadata
+
+
+def like(pattern: str) -> str:
+    """A pattern of a query as one of `LIKE`, where a backslash escapes."""
+    plain = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return plain.replace("*", "%").replace("?", "_")
+
+
+def seconds(query: Query) -> str:
+    """What a rate is per, as an expression: the bucket, else the query's range, else the span of a group's numbers."""
+    if query.bucket_ns is not None:
+        return repr(query.bucket_ns / 1e9)
+    if query.start is not None and query.end is not None:
+        return repr(query.end - query.start)
+    return "(max(timestamp_ns) - min(timestamp_ns)) / 1e9"
+
+
+def series(query: Query, rows: Iterable[Sequence[Any]]) -> list[Series]:
+    """What is answered, from rows of name, unit, the tags of `by`, the bucket's begin in nanoseconds, and value."""
+    points: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    for name, unit, *tags, bucket, value in rows:
+        if value is not None:
+            moment = bucket / 1e9 if query.bucket_ns is not None else query.start or 0.0
+            points.setdefault((name, unit, *tags), []).append((moment, float(value)))
+    found = (
+        Series(name=name, unit=unit, tags=dict(zip(query.by, tags, strict=True)), points=sorted(those))
+        for (name, unit, *tags), those in points.items()
+    )
+    return finish(found, query.limit)

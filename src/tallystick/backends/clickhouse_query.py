@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick.backends._rows import COLUMNS
+from tallystick.backends._sql import like, seconds, series
 from tallystick.backends.base import Foreign
 from tallystick.backends.clickhouse_schema import quoted, text
-from tallystick.queries import Query, Series, finish, is_pattern
+from tallystick.queries import Query, Series, is_pattern
 
 _VALUES: Final = {
     "count": "sum(1 / sample_rate)",
@@ -59,16 +60,7 @@ def foreign(database: str, source: Foreign, query: Query) -> str:
 
 
 def answer(client: Any, query: Query, source: str) -> list[Series]:
-    points: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
-    for name, unit, *tags, bucket, value in client.query(_statement(query, source)).result_rows:
-        if value is not None:
-            moment = bucket / 1e9 if query.bucket_ns is not None else query.start or 0.0
-            points.setdefault((name, unit, *tags), []).append((moment, float(value)))
-    series = [
-        Series(name=name, unit=unit, tags=dict(zip(query.by, tags, strict=True)), points=sorted(found))
-        for (name, unit, *tags), found in points.items()
-    ]
-    return finish(series, query.limit)
+    return series(query, client.query(_statement(query, source)).result_rows)
 
 
 def _statement(query: Query, source: str) -> str:
@@ -86,7 +78,7 @@ def _statement(query: Query, source: str) -> str:
         percent = round(query.percentile * 100)
         value = f"arraySort(groupArray(assumeNotNull(value)))[intDiv(count() * {percent} + 99, 100)]"  # nearest rank
     else:
-        value = _VALUES[query.aggregate].format(seconds=_seconds(query))
+        value = _VALUES[query.aggregate].format(seconds=seconds(query))
     return f"SELECT {group}, {value} AS answer FROM ({matched}) AS matched GROUP BY {group}"
 
 
@@ -94,9 +86,7 @@ def fits(query: Query) -> list[str]:
     """The conditions that a query's names, kinds, `where` and time range make."""
     conditions: list[str] = []
     if "*" not in query.names:
-        each = [
-            f"name LIKE {text(_like(name))}" if is_pattern(name) else f"name = {text(name)}" for name in query.names
-        ]
+        each = [f"name LIKE {text(like(name))}" if is_pattern(name) else f"name = {text(name)}" for name in query.names]
         conditions.append(f"({' OR '.join(each)})")
     if query.kinds:
         conditions.append(f"kind IN ({', '.join(map(text, query.kinds))})")
@@ -110,21 +100,8 @@ def fits(query: Query) -> list[str]:
     return conditions
 
 
-def _like(pattern: str) -> str:
-    plain = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return plain.replace("*", "%").replace("?", "_")
-
-
 def _bucket(query: Query) -> str:
     size = query.bucket_ns
     if size is None:
         return "toInt64(0)"
     return f"timestamp_ns - positiveModulo(timestamp_ns, toInt64({size}))"
-
-
-def _seconds(query: Query) -> str:
-    if query.bucket_ns is not None:
-        return repr(query.bucket_ns / 1e9)
-    if query.start is not None and query.end is not None:
-        return repr(query.end - query.start)
-    return "((max(timestamp_ns) - min(timestamp_ns)) / 1e9)"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tallystick.backends._rows import COLUMNS
+from tallystick.backends._sql import like, seconds, series
 from tallystick.backends.base import Foreign
-from tallystick.queries import Query, Series, finish, is_pattern
+from tallystick.queries import Query, Series, is_pattern
 
 _VALUES: Final = {
     "count": "sum(1 / sample_rate)",
@@ -80,16 +81,7 @@ def foreign(source: Foreign, root: Path) -> Source:
 
 
 def answer(cursor: Any, query: Query, source: Source) -> list[Series]:
-    points: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
-    for name, unit, *tags, bucket, value in cursor.execute(*_statement(query, source)).fetchall():
-        if value is not None:
-            moment = bucket / 1e9 if query.bucket_ns is not None else query.start or 0.0
-            points.setdefault((name, unit, *tags), []).append((moment, float(value)))
-    series = [
-        Series(name=name, unit=unit, tags=dict(zip(query.by, tags, strict=True)), points=sorted(found))
-        for (name, unit, *tags), found in points.items()
-    ]
-    return finish(series, query.limit)
+    return series(query, cursor.execute(*_statement(query, source)).fetchall())
 
 
 def _statement(query: Query, source: Source) -> Source:
@@ -111,7 +103,7 @@ def _statement(query: Query, source: Source) -> Source:
         )
         nearest_rank = f"(n * {percent} + 99) // 100"
         return f"{matched}, {placed} SELECT {group}, value FROM placed WHERE place = {nearest_rank}", parameters
-    value = _VALUES[query.aggregate].format(seconds=_seconds(query))
+    value = _VALUES[query.aggregate].format(seconds=seconds(query))
     return f"{matched} SELECT {group}, {value} FROM matched GROUP BY {group}", parameters
 
 
@@ -122,7 +114,7 @@ def fits(query: Query) -> tuple[list[str], list[Any]]:
     if "*" not in query.names:
         each = ["name LIKE ? ESCAPE '\\'" if is_pattern(name) else "name = ?" for name in query.names]
         conditions.append(f"({' OR '.join(each)})")
-        parameters += [_like(name) if is_pattern(name) else name for name in query.names]
+        parameters += [like(name) if is_pattern(name) else name for name in query.names]
     if query.kinds:
         conditions.append(f"kind IN ({_marks(query.kinds)})")
         parameters += query.kinds
@@ -140,24 +132,11 @@ def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _like(pattern: str) -> str:
-    plain = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return plain.replace("*", "%").replace("?", "_")
-
-
 def _bucket(query: Query) -> str:
     size = query.bucket_ns
     if size is None:
         return "0"
     return f"timestamp_ns - ((timestamp_ns % {size}) + {size}) % {size}"  # a plain division would round towards zero
-
-
-def _seconds(query: Query) -> str:
-    if query.bucket_ns is not None:
-        return repr(query.bucket_ns / 1e9)
-    if query.start is not None and query.end is not None:
-        return repr(query.end - query.start)
-    return "(max(timestamp_ns) - min(timestamp_ns)) / 1e9"
 
 
 def quoted(name: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tallystick.backends._sql import like, seconds, series
 from tallystick.backends.base import Foreign
 from tallystick.backends.postgresql_schema import quoted
-from tallystick.queries import Query, Series, finish, is_pattern
+from tallystick.queries import Query, Series, is_pattern
 
 _VALUES: Final = {
     "count": "sum(1 / sample_rate)",
@@ -60,17 +61,12 @@ def _column(name: str) -> str:
 
 
 def answer(connection: Any, query: Query, source: str, given: list[Any]) -> list[Series]:
-    sql, parameters = _statement(query, source, given)
-    points: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
-    for name, unit, *tags, bucket, value, divisor in connection.execute(sql, parameters):
-        if value is not None and divisor:
-            moment = bucket / 1e9 if query.bucket_ns is not None else query.start or 0.0
-            points.setdefault((name, unit, *tags), []).append((moment, float(value) / float(divisor)))
-    series = [
-        Series(name=name, unit=unit, tags=dict(zip(query.by, tags, strict=True)), points=sorted(found))
-        for (name, unit, *tags), found in points.items()
-    ]
-    return finish(series, query.limit)
+    rows = connection.execute(*_statement(query, source, given))
+    quotients = (
+        (*key, float(value) / float(divisor) if value is not None and divisor else None)
+        for *key, value, divisor in rows
+    )
+    return series(query, quotients)
 
 
 def _statement(query: Query, source: str, given: list[Any]) -> tuple[str, list[Any]]:
@@ -94,7 +90,7 @@ def _statement(query: Query, source: str, given: list[Any]) -> tuple[str, list[A
         nearest_rank = f"(n * {percent} + 99) / 100"
         return f"{matched}, {placed} SELECT {group}, value, 1 FROM placed WHERE place = {nearest_rank}", parameters
     value = _VALUES[query.aggregate]
-    divisor = _DIVIDED_BY.get(query.aggregate, "1").format(seconds=_seconds(query))
+    divisor = _DIVIDED_BY.get(query.aggregate, "1").format(seconds=seconds(query))
     return f"{matched} SELECT {group}, {value}, {divisor} FROM matched GROUP BY {group}", parameters
 
 
@@ -104,7 +100,7 @@ def fits(query: Query) -> tuple[list[str], list[Any]]:
     parameters: list[Any] = []
     if "*" not in query.names:
         exact = [name for name in query.names if not is_pattern(name)]
-        patterns = [_like(name) for name in query.names if is_pattern(name)]
+        patterns = [like(name) for name in query.names if is_pattern(name)]
         conditions.append("(name = ANY(%s) OR name LIKE ANY(%s))")
         parameters += [exact, patterns]
     if query.kinds:
@@ -120,21 +116,8 @@ def fits(query: Query) -> tuple[list[str], list[Any]]:
     return conditions, parameters
 
 
-def _like(pattern: str) -> str:
-    plain = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return plain.replace("*", "%").replace("?", "_")
-
-
 def _bucket(query: Query) -> str:
     size = query.bucket_ns
     if size is None:
         return "0"
     return f"timestamp_ns - ((timestamp_ns %% {size}) + {size}) %% {size}"  # a plain division would round towards zero
-
-
-def _seconds(query: Query) -> str:
-    if query.bucket_ns is not None:
-        return repr(query.bucket_ns / 1e9)
-    if query.start is not None and query.end is not None:
-        return repr(query.end - query.start)
-    return "(max(timestamp_ns) - min(timestamp_ns)) / 1e9"

@@ -13,9 +13,10 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
+from tallystick.backends._sql import seconds, series
 from tallystick.backends.base import Foreign
 from tallystick.errors import QueryError
-from tallystick.queries import Query, Series, finish, is_pattern
+from tallystick.queries import Query, Series, is_pattern
 
 _VALUES: Final = {
     "count": "count(*)",
@@ -48,16 +49,7 @@ def answer_foreign(connection: sqlite3.Connection, query: Query, foreign: Foreig
         if error.sqlite_errorcode not in _WRONG_QUESTION:
             raise
         raise QueryError(f"{foreign.source}: {error}; correct the source, or its columns") from error
-    points: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
-    for name, *tags, bucket, value in rows:
-        if value is not None:
-            moment = bucket / 1e9 if query.bucket_ns is not None else query.start or 0.0
-            points.setdefault((name, *tags), []).append((moment, float(value)))
-    series = [
-        Series(name=name, tags=dict(zip(query.by, tags, strict=True)), points=sorted(found))
-        for (name, *tags), found in points.items()
-    ]
-    return finish(series, query.limit)
+    return series(query, ((name, None, *rest) for name, *rest in rows))
 
 
 def _statement(query: Query, foreign: Foreign) -> tuple[str, list[Any]]:
@@ -73,7 +65,7 @@ def _statement(query: Query, foreign: Foreign) -> tuple[str, list[Any]]:
         )
         SELECT {group}, value FROM placed WHERE place = {rank}"""
         return sql, parameters
-    value = _VALUES[query.aggregate].format(seconds=_seconds(query))
+    value = _VALUES[query.aggregate].format(seconds=seconds(query))
     return f"{matched} SELECT {group}, {value} FROM matched GROUP BY {group}", parameters
 
 
@@ -132,14 +124,6 @@ def _bucket(query: Query) -> str:
     if size is None:
         return "0"
     return f"timestamp_ns - (timestamp_ns % {size} + {size}) % {size}"  # a plain division would round towards zero
-
-
-def _seconds(query: Query) -> str:
-    if query.bucket_ns is not None:
-        return repr(query.bucket_ns / 1e9)
-    if query.start is not None and query.end is not None:
-        return repr(query.end - query.start)
-    return "(max(timestamp_ns) - min(timestamp_ns)) / 1e9"
 
 
 def _text(column: str) -> str:
