@@ -21,6 +21,7 @@ import pytest
 from rethinkdb import RethinkDB
 from tests.contract.faults import write_once
 from tests.contract.http_gate import HttpGate
+from tests.contract.mongo_gate import MongoGate
 from tests.rethinkdb.standin import StandIn
 from tests.services import service
 
@@ -133,13 +134,18 @@ class MongodbVerdicts(Verdicts):
         """Each item of a reply has its own word: stored already, refused, or a trouble that passes."""
         codes = [11000, 2, 91, 121, 10107, 11000, 14031]
         errors = [{"index": index, "code": code, "errmsg": f"said {code}"} for index, code in enumerate(codes)]
-        rejected: dict[int, str] = {}
-        kept: dict[int, str] = {}
-        backend._judge({"writeErrors": errors}, list(range(100, 107)), rejected, kept)
-        assert rejected == {101: "said 2 (code 2)", 103: "said 121 (code 121)"}
-        assert sorted(kept) == [102, 104, 106]
-        with pytest.raises(Unavailable, match="waiting for replication"):
-            backend._judge({"writeConcernErrors": [{"errmsg": "waiting for replication"}]}, [], {}, {})
+        late = {"code": 64, "errmsg": "waiting for replication"}
+        with MongoGate(service(self.server)) as gate:
+            other = backend_from_url(f"mongodb://127.0.0.1:{gate.port}/{backend._database}?directConnection=true")
+            other.open()
+            gate.rule = lambda command: {"ok": 1, "n": 0, "writeErrors": errors} if "insert" in command else None
+            result = other.write(make_batch(*counters(7)))
+            assert result.rejected == {1: "said 2 (code 2)", 3: "said 121 (code 121)"}
+            assert sorted(result.kept) == [2, 4, 6]
+            gate.rule = lambda command: {"ok": 1, "n": 7, "writeConcernError": late} if "insert" in command else None
+            with pytest.raises(Unavailable, match="waiting for replication"):
+                other.write(make_batch(*counters(7)))
+            other.close()
 
 
 @pytest.mark.service("mongodb")
