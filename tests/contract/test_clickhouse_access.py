@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 from tests.contract.faults import write_once, write_until_stored
 from tests.contract.http_gate import HttpGate, Request
 from tests.contract.search_access import certificates
@@ -147,6 +148,23 @@ def test_without_setup_missing_tables_are_not_made(gate: HttpGate) -> None:
     assert not any("CREATE" in f"{request.target}{request.body!r}" for request in gate.requests)
     assert [line.ok for line in backend.check()] == [False]
     backend.close()
+
+
+def test_the_script_for_an_administrator_makes_the_tables_and_grants_the_rights() -> None:
+    """The engine of the tests has no users; it knows the grant as one that lacks the user."""
+    poor = ClickhouseBackend.from_url(f"{new_url(f'poor@{place()}')}?setup=no")
+    with pytest.raises(Misconfigured) as caught:
+        poor.open()
+    *making, grant = str(caught.value).partition(":\n")[2].splitlines()
+    assert "TO `poor`" in grant
+    administrator = client()
+    for statement in making:
+        administrator.command(statement.rstrip(";"))
+    with pytest.raises(DatabaseError, match="UNKNOWN_ROLE"):
+        administrator.command(grant.rstrip(";"))
+    poor.open()
+    drop(poor)
+    poor.close()
 
 
 @pytest.mark.parametrize("shape", range(14))

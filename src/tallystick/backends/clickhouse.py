@@ -63,6 +63,7 @@ class ClickhouseBackend:
         self._given = client
         self._shape = shape or Native()
         self._database = (url.name if url is not None else "") or database
+        self._user = (None if url is None else url.user) or "default"
         self._setup = url is None or url.options.get("setup", True)
         self._client: Any = None
         self._pid = 0
@@ -93,7 +94,8 @@ class ClickhouseBackend:
             elif self._setup:
                 schemas.ensure(client, self._database)
             elif schemas.version(client, self._database) is None:
-                raise Misconfigured(f"{self.address}: there are no tables; run:\n{schemas.script(self._database)}")
+                script = schemas.script(self._database, self._user)
+                raise Misconfigured(f"{self.address}: there are no tables; as an administrator run:\n{script}")
         self._client, self._pid, self._ready = client, os.getpid(), True
 
     def _connect(self) -> Any:
@@ -214,7 +216,7 @@ class ClickhouseBackend:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            with translated(self.address, self._database):
+            with translated(self.address, self._database, self._user):
                 yield
         except Misconfigured:
             self._ready = False  # tables may have gone, so the next `open` looks

@@ -21,9 +21,10 @@ CONNECT_SECONDS: Final = 5.0
 _PASSING: Final = frozenset({3, 159, 160, 164, 202, 209, 210, 241, 242, 243, 252, 319, 425, 439, 999})
 """Codes of troubles that pass: timeouts, read-only for a while, too many queries or parts, memory, disk, network."""
 
+_NO_RIGHT: Final = "grant this user the right, or let an administrator run this and add setup=no to the URL:\n{script}"
 _PERSON_MUST_ACT: Final = {
     **dict.fromkeys((192, 193, 194, 516), "correct user and password"),
-    **dict.fromkeys((291, 497), "grant this user the right; as an administrator run:\n{script}"),
+    **dict.fromkeys((291, 497), _NO_RIGHT),
     **dict.fromkeys((60, 81), "run `tallystick setup`, or as an administrator:\n{script}"),
     **dict.fromkeys((16, 47), "the tables are not as tallystick makes them; move them away and run `tallystick setup`"),
 }
@@ -97,7 +98,7 @@ def _understood(request: Callable[..., Any], address: str) -> Callable[..., Any]
 
 
 @contextmanager
-def translated(address: str, database: str) -> Iterator[None]:
+def translated(address: str, database: str, user: str) -> Iterator[None]:
     """What names no cause that we know goes on as it is: then the agent bisects the batch."""
     errors = driver().driver.exceptions
     import urllib3
@@ -107,7 +108,7 @@ def translated(address: str, database: str) -> Iterator[None]:
     except errors.Error as error:
         code = getattr(error, "code", None)
         if code in _PERSON_MUST_ACT:
-            remedy = _PERSON_MUST_ACT[code].format(script=schemas.script(database))
+            remedy = _PERSON_MUST_ACT[code].format(script=schemas.script(database, user))
             raise Misconfigured(f"{address}: {error}; {remedy}") from error
         if code in _TOO_LARGE:
             raise TooLarge(f"{address}: {error}") from error

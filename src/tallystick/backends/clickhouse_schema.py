@@ -57,10 +57,11 @@ TABLES: Final = {
 }
 
 
-def script(database: str) -> str:
-    """What an administrator runs for a user who may not create anything."""
+def script(database: str, user: str) -> str:
+    """What an administrator runs for a user who may not create anything, and who then writes with `setup=no`."""
     d = quoted(database)
     statements = [f"CREATE DATABASE IF NOT EXISTS {d}", *(table.format(d=d) for table in TABLES.values())]
+    statements.append(f"GRANT SELECT, INSERT, ALTER DELETE ON {d}.* TO {quoted(user)}")
     return ";\n".join(" ".join(statement.split()) for statement in statements) + ";"
 
 
