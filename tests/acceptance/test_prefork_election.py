@@ -43,7 +43,7 @@ def test_of_prefork_workers_one_delivers_for_all_and_when_it_is_killed_another_t
 
     found = numbers_by(stage.records("worked"), "who")
     for place, count in enumerate(read_acknowledged(acknowledged)):
-        assert count > 100
+        assert count > 10  # the first may not have lived for long
         assert_complete(found.pop((str(place),)), count, place)
     assert not found
     assert not stage.segments()
