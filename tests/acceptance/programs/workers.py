@@ -18,8 +18,7 @@ from tests.acceptance.stage import Acknowledged
 from tallystick import Metrics
 
 
-def work(metrics: Metrics, place: int, acknowledged: Path, workers: int) -> None:
-    cells = Acknowledged(acknowledged, workers).cells
+def work(metrics: Metrics, place: int, cells: memoryview) -> None:
     tags = {"who": str(place)}
     for number in itertools.count(1):
         metrics.increment("worked", number, tags=tags)
@@ -29,11 +28,12 @@ def work(metrics: Metrics, place: int, acknowledged: Path, workers: int) -> None
 
 def main(acknowledged: Path, workers: int) -> None:
     metrics = Metrics(segment_bytes=65_536)
+    cells = Acknowledged(acknowledged, workers).cells  # made once: the workers share the map
     pids = []
     for place in range(workers):
         pid = os.fork()
         if pid == 0:
-            work(metrics, place, acknowledged, workers)
+            work(metrics, place, cells)
         pids.append(pid)
     print(*pids, flush=True)
     for _ in pids:
