@@ -1,7 +1,4 @@
-"""Spool to ClickHouse against the driver's own bulk insert of ready-made columns, into the same table.
-
-The server is the one that `scripts/services/clickhouse start` starts, or that TALLYSTICK_CLICKHOUSE_URL names.
-"""
+"""Spool to ClickHouse against the driver's own bulk insert of ready-made columns, into the same table."""
 
 from __future__ import annotations
 
@@ -13,20 +10,19 @@ from itertools import count as numbers
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench_sqlite import BATCH, RECORDS, spool
+from bench_sqlite import RECORDS
+from deliveries import BATCH, Piece, deliver, server, spool
 from harness import Figure, Options, compare, main, take_turns
 
 from tallystick.backends._rows import COLUMNS
 from tallystick.backends.clickhouse import ClickhouseBackend
-from tallystick.codec import Reader
 from tallystick.records import Header
 
-PLACE = urlsplit(os.environ.get("TALLYSTICK_CLICKHOUSE_URL", "http://127.0.0.1:18123")).netloc
 _numbers = numbers()
 
 
-def opened() -> ClickhouseBackend:
-    backend = ClickhouseBackend.from_url(f"clickhouse://{PLACE}/bench_{os.getpid()}_{next(_numbers)}")
+def opened(url: str) -> ClickhouseBackend:
+    backend = ClickhouseBackend.from_url(f"clickhouse://{urlsplit(url).netloc}/bench_{os.getpid()}_{next(_numbers)}")
     backend.open()
     return backend
 
@@ -36,27 +32,16 @@ def drop(backend: ClickhouseBackend) -> None:
     backend.close()
 
 
-def deliver(backend: ClickhouseBackend, header: Header, pieces: list[tuple[bytes, int]]) -> float:
-    """Seconds to decode all lines and write them."""
-    reader = Reader(header)
-    began = time.perf_counter()
-    for raw, start in pieces:
-        batch, damaged = reader.batch(raw, start)
-        if damaged or backend.write(batch).rejected:
-            raise SystemExit("records were damaged or rejected")
-    return time.perf_counter() - began
-
-
-def ours(header: Header, pieces: list[tuple[bytes, int]]) -> float:
-    backend = opened()
+def ours(url: str, header: Header, pieces: list[Piece]) -> float:
+    backend = opened(url)
     seconds = deliver(backend, header, pieces)
     drop(backend)
     return seconds
 
 
-def bare(batches: list[list[Any]]) -> float:
+def bare(url: str, batches: list[list[Any]]) -> float:
     """Seconds to insert ready-made columns."""
-    backend = opened()
+    backend = opened(url)
     client = backend._client
     context = client.create_insert_context("points", list(COLUMNS), database=backend._database, column_oriented=True)
     began = time.perf_counter()
@@ -68,10 +53,10 @@ def bare(batches: list[list[Any]]) -> float:
     return seconds
 
 
-def delivery(options: Options) -> Figure:
+def delivery(url: str, options: Options) -> Figure:
     count = options.scaled(RECORDS)
     header, pieces = spool(count)
-    backend = opened()
+    backend = opened(url)
     deliver(backend, header, pieces)
     sql = f"SELECT {', '.join(COLUMNS)} FROM `{backend._database}`.points FINAL ORDER BY place"
     rows = backend._client.query(sql).result_rows
@@ -81,7 +66,7 @@ def delivery(options: Options) -> Figure:
     batches = [
         [list(column) for column in zip(*rows[first : first + BATCH], strict=True)] for first in range(0, count, BATCH)
     ]
-    took = take_turns(options.rounds, {"ours": lambda: ours(header, pieces), "bare": lambda: bare(batches)})
+    took = take_turns(options.rounds, {"ours": lambda: ours(url, header, pieces), "bare": lambda: bare(url, batches)})
     mine, theirs = (statistics.median(took[name]) / count * 1e6 for name in ("ours", "bare"))
     return compare(
         "spool to ClickHouse / clickhouse-connect's insert of the same columns, rows a second",
@@ -94,7 +79,8 @@ def delivery(options: Options) -> Figure:
 
 
 def measure(options: Options) -> Iterator[Figure]:
-    yield delivery(options)
+    with server("clickhouse") as url:
+        yield delivery(url, options)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from deliveries import server
 from elasticsearch8 import Elasticsearch
 from harness import Figure, Options, main
-from search import Peer, figures, server
+from search import Peer, figures
 
 from tallystick.backends.elasticsearch import ElasticsearchBackend
 

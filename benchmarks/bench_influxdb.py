@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from itertools import count as numbers
 from urllib.parse import urlsplit
 
+from deliveries import BATCH, deliver, server, spool
 from harness import Figure, Options, compare, main, take_turns, temporary_folder
 from influxdb_client import InfluxDBClient, Point
-from search import BATCH, server, spool
 
 from tallystick import Metrics
 from tallystick.agent.agent import Agent
 from tallystick.backends.influxdb import InfluxdbBackend
-from tallystick.backends.influxdb_lines import Native
-from tallystick.backends.influxdb_servers import Server1, Server2, identifier
+from tallystick.backends.influxdb.lines import Native
+from tallystick.backends.influxdb.servers import Server1, Server2, identifier
 from tallystick.codec import Reader
 from tallystick.spool.folder import Folder
 
@@ -70,13 +70,8 @@ def delivery(version: int, server_url: str, options: Options) -> Figure:
     bodies = ["\n".join(shape.lines(reader.batch(raw, start)[0])[0]).encode() for raw, start in pieces]
 
     def ours() -> float:
-        backend, reader = opened(version, server_url), Reader(header)
-        began = time.perf_counter()
-        for raw, start in pieces:
-            batch, damaged = reader.batch(raw, start)
-            if damaged or backend.write(batch).rejected:
-                raise SystemExit("records were damaged or rejected")
-        seconds = time.perf_counter() - began
+        backend = opened(version, server_url)
+        seconds = deliver(backend, header, pieces)
         drop(backend, count)
         return seconds / count
 

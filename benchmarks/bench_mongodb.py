@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from itertools import count as numbers
 from typing import Any
 
-from bench_sqlite import spool
+from deliveries import Piece, deliver, server, spool
 from harness import Figure, Options, compare, main, take_turns
-from search import server
 
 from tallystick.backends.mongodb import MongodbBackend
-from tallystick.backends.mongodb_shape import Native
+from tallystick.backends.mongodb.shape import Native
 from tallystick.codec import Reader
 from tallystick.records import Header
 
@@ -42,17 +41,10 @@ def drop(backend: MongodbBackend, count: int) -> None:
     backend.close()
 
 
-def ours(url: str, header: Header, pieces: list[tuple[bytes, int]], count: int) -> float:
+def ours(url: str, header: Header, pieces: list[Piece], count: int) -> float:
     """Seconds to decode all lines and write them."""
     backend = opened(url)
-    reader = Reader(header)
-    began = time.perf_counter()
-    for raw, start in pieces:
-        batch, damaged = reader.batch(raw, start)
-        result = backend.write(batch)
-        if damaged or result.rejected or result.kept:
-            raise SystemExit("records were damaged, rejected or kept")
-    seconds = time.perf_counter() - began
+    seconds = deliver(backend, header, pieces)
     drop(backend, count)
     return seconds
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from deliveries import server
 from harness import Figure, Options, main
 from opensearchpy import OpenSearch
-from search import Peer, figures, server
+from search import Peer, figures
 
 from tallystick.backends.opensearch import OpensearchBackend
 

@@ -17,31 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from bench_sqlite import BATCH, DAY_NS, METRICS, ROWS, SERIES_OF_EACH, START_NS, spool
+from bench_sqlite import DAY_NS, METRICS, ROWS, SERIES_OF_EACH
+from deliveries import BATCH, START_NS, deliver, spool
 from harness import Figure, Options, compare, main, take_turns, temporary_folder
 
 from tallystick.backends._rows import Part, day_of
 from tallystick.backends.parquet import ParquetBackend
-from tallystick.backends.parquet_folder import aside, path_of, publish
-from tallystick.backends.parquet_merging import FAN
-from tallystick.codec import Reader
+from tallystick.backends.parquet.folder import aside, path_of, publish
+from tallystick.backends.parquet.merging import FAN
 from tallystick.queries import Query
-from tallystick.records import Header
 
 FILES = 24
 DELIVERIES = 2 * FAN
 """So many that all of them are merged once."""
-
-
-def deliver(backend: ParquetBackend, header: Header, pieces: list[tuple[bytes, int]]) -> float:
-    """Seconds to decode all lines and write them."""
-    reader = Reader(header)
-    began = time.perf_counter()
-    for raw, start in pieces:
-        batch, damaged = reader.batch(raw, start)
-        if damaged or backend.write(batch).rejected:
-            raise SystemExit("records were damaged or rejected")
-    return time.perf_counter() - began
 
 
 def opened(path: Path) -> ParquetBackend:

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from itertools import count as numbers
 from typing import Any
 
-from bench_sqlite import BATCH, RECORDS, spool
+from bench_sqlite import RECORDS
+from deliveries import BATCH, Piece, deliver, server, spool
 from harness import Figure, Options, compare, main, take_turns
-from search import server
 
 from tallystick.backends.postgresql import PostgresqlBackend
-from tallystick.backends.postgresql_schema import COLUMNS
+from tallystick.backends.postgresql.schema import COLUMNS
 from tallystick.codec import Reader
 from tallystick.records import Batch, Header
 
@@ -49,15 +49,9 @@ def drop(backend: PostgresqlBackend) -> None:
     backend.close()
 
 
-def ours(backend: PostgresqlBackend, header: Header, pieces: list[tuple[bytes, int]]) -> float:
+def ours(backend: PostgresqlBackend, header: Header, pieces: list[Piece]) -> float:
     """Seconds to decode all lines and write them."""
-    reader = Reader(header)
-    began = time.perf_counter()
-    for raw, start in pieces:
-        batch, damaged = reader.batch(raw, start)
-        if damaged or backend.write(batch).rejected:
-            raise SystemExit("records were damaged or rejected")
-    seconds = time.perf_counter() - began
+    seconds = deliver(backend, header, pieces)
     drop(backend)
     return seconds
 
@@ -77,7 +71,7 @@ def bare(backend: PostgresqlBackend, texts: list[bytes]) -> float:
     return seconds
 
 
-def ready(url: str, header: Header, pieces: list[tuple[bytes, int]], count: int) -> list[bytes]:
+def ready(url: str, header: Header, pieces: list[Piece], count: int) -> list[bytes]:
     """The rows that a delivery leaves behind, as COPY's text, a batch in each."""
     backend = opened(PostgresqlBackend, url)
     reader = Reader(header)

@@ -17,43 +17,18 @@ from itertools import count as numbers
 from pathlib import Path
 from typing import Any
 
+from deliveries import BATCH, START_NS, Piece, deliver, spool
 from harness import Figure, Options, compare, main, take_turns, temporary_folder
 
 from tallystick.backends.sqlite import SqliteBackend
-from tallystick.backends.sqlite_rows import INSERT, Writer
-from tallystick.codec import Reader, encode_header, record_line
+from tallystick.backends.sqlite.rows import INSERT, Writer
 from tallystick.queries import Query
-from tallystick.records import COUNTER, TIMING, Batch, Header, Record
+from tallystick.records import Batch, Header
 
-BATCH = 5_000
 RECORDS = 100_000
 ROWS = 10_000_000
 METRICS, SERIES_OF_EACH = 20, 10
-START_NS = 1_749_988_800_000_000_000
 DAY_NS = 86_400_000_000_000
-
-
-def spool(count: int) -> tuple[Header, list[tuple[bytes, int]]]:
-    """A segment's lines in pieces of a batch, each with its place: two tags, a hundred series, a timing in four."""
-    header = Header(1, "0198f3aa5b0c7d1e8f00112233445566", "web-1", 4242, "shop", START_NS, {"env": "prod"})
-    place = len(encode_header(header))
-    pieces = []
-    for first in range(0, count, BATCH):
-        raw = b"".join(record_line(_record(index), header.tags) for index in range(first, min(first + BATCH, count)))
-        pieces.append((raw, place))
-        place += len(raw)
-    return header, pieces
-
-
-def _record(index: int) -> Record:
-    tags = {
-        "env": "prod",
-        "plan": ("free", "pro", "team", "trial", "gone")[index % 5],
-        "route": f"/route/{index * 7 % 20}",
-    }
-    if index % 4 == 0:
-        return Record(START_NS + index * 50_000, TIMING, "request.time", index % 997 / 1000, tags)
-    return Record(START_NS + index * 50_000, COUNTER, "hits", 1, tags)
 
 
 class Forgetful(Writer):
@@ -68,19 +43,13 @@ class Forgetful(Writer):
         return {}
 
 
-def deliver(path: Path, header: Header, pieces: list[tuple[bytes, int]], writer: type[Writer] = Writer) -> float:
+def ours(path: Path, header: Header, pieces: list[Piece], writer: type[Writer] = Writer) -> float:
     """Seconds to decode all lines and write them."""
     backend = SqliteBackend(path)
     backend.open()
     assert backend._connection is not None
     backend._writer = writer(backend._connection)
-    reader = Reader(header)
-    began = time.perf_counter()
-    for raw, start in pieces:
-        batch, damaged = reader.batch(raw, start)
-        if damaged or backend.write(batch).rejected:
-            raise SystemExit("records were damaged or rejected")
-    seconds = time.perf_counter() - began
+    seconds = deliver(backend, header, pieces)
     backend.close()
     return seconds
 
@@ -106,7 +75,7 @@ def bare(path: Path, batches: list[list[tuple[Any, ...]]]) -> float:
 def delivery(folder: Path, options: Options) -> Iterator[Figure]:
     count = options.scaled(RECORDS)
     header, pieces = spool(count)
-    deliver(folder / "rows.db", header, pieces)
+    ours(folder / "rows.db", header, pieces)
     connection = sqlite3.connect(folder / "rows.db")
     rows = connection.execute(
         "SELECT series, timestamp_ns, segment, place, value FROM points ORDER BY place"
@@ -119,9 +88,9 @@ def delivery(folder: Path, options: Options) -> Iterator[Figure]:
     took = take_turns(
         options.rounds,
         {
-            "ours": lambda: deliver(next(files), header, pieces),
+            "ours": lambda: ours(next(files), header, pieces),
             "bare": lambda: bare(next(files), batches),
-            "forgetful": lambda: deliver(next(files), header, pieces, Forgetful),
+            "forgetful": lambda: ours(next(files), header, pieces, Forgetful),
         },
     )
     speed = {name: [1 / seconds for seconds in rounds] for name, rounds in took.items()}

@@ -9,43 +9,22 @@ and once more cut down to the statuses, as ours is.
 from __future__ import annotations
 
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count as numbers
-from pathlib import Path
 from typing import Any
 
 import msgspec
+from deliveries import BATCH, record, spool
 from harness import Figure, Options, compare, take_turns
 
-from tallystick.backends._search import SearchBackend
-from tallystick.backends._search_bulk import PARAMETERS
-from tallystick.codec import Reader, encode_header, record_line
-from tallystick.records import COUNTER, TIMING, Header, Record
+from tallystick.backends.search.backend import SearchBackend
+from tallystick.backends.search.bulk import PARAMETERS
+from tallystick.codec import Reader, record_line
 
-SERVICES = Path(__file__).resolve().parent.parent / "scripts" / "services"
-BATCH = 5_000
 BATCHES = 10
 ONE_BY_ONE = 300
-NOON_NS = 1_749_988_800_000_000_000
-
-Piece = tuple[bytes, int]
-
-
-@contextmanager
-def server(name: str) -> Iterator[str]:
-    """The URL of a running server, which is stopped afterwards if this has started it."""
-    script = str(SERVICES / name)
-    running = subprocess.run([script, "status"], check=False, capture_output=True).returncode == 0
-    url = subprocess.run([script, "start"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
-    try:
-        yield url
-    finally:
-        if not running:
-            subprocess.run([script, "stop"], check=True)
 
 
 @dataclass(frozen=True)
@@ -56,26 +35,6 @@ class Peer:
     name: str
     bulk: Callable[[str, bytes, dict[str, str]], bool]
     index_one: Callable[[str, str, dict[str, Any]], bool]
-
-
-def spool(count: int) -> tuple[Header, list[Piece]]:
-    """A segment's lines in pieces of a batch, each with its place: two tags, a hundred series, a timing in four."""
-    header = Header(1, "0198f3aa5b0c7d1e8f00112233445566", "web-1", 4242, "shop", NOON_NS, {"env": "prod"})
-    place = len(encode_header(header))
-    pieces = []
-    for first in range(0, count, BATCH):
-        raw = b"".join(record_line(record(index), header.tags) for index in range(first, min(first + BATCH, count)))
-        pieces.append((raw, place))
-        place += len(raw)
-    return header, pieces
-
-
-def record(index: int) -> Record:
-    plan, route = ("free", "pro", "team", "trial", "gone")[index % 5], f"/route/{index * 7 % 20}"
-    tags = {"env": "prod", "plan": plan, "route": route}
-    if index % 4 == 0:
-        return Record(NOON_NS + index * 50_000, TIMING, "request.time", index % 997 / 1000, tags)
-    return Record(NOON_NS + index * 50_000, COUNTER, "hits", 1, tags)
 
 
 def figures(options: Options, make: Callable[[str], SearchBackend], peer: Peer) -> Iterator[Figure]:

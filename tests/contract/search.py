@@ -14,9 +14,9 @@ from tests.contract.faults import TIMEOUT_SECONDS, FaultContract, numbered, writ
 from tests.proxy import FaultProxy
 from tests.services import service
 
-from tallystick.backends._search import SearchBackend
 from tallystick.backends.base import ACCEPTED, Backend
 from tallystick.backends.memory import answer
+from tallystick.backends.search.backend import SearchBackend
 from tallystick.errors import Unavailable
 from tallystick.queries import Query
 from tallystick.records import Batch, Record

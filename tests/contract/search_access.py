@@ -24,8 +24,8 @@ from tests.contract.http_gate import HttpGate, Reply, Request
 from tests.contract.search import OfSearch, new_index, refresh, remove
 from tests.services import service
 
-from tallystick.backends._search import SearchBackend
 from tallystick.backends.base import ACCEPTED
+from tallystick.backends.search.backend import SearchBackend
 from tallystick.errors import Misconfigured, MissingExtra, SettingsError, Unavailable
 from tallystick.plugins import backend_from_url
 from tallystick.queries import Query

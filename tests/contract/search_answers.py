@@ -15,9 +15,9 @@ from tests.contract.http_gate import HttpGate, Reply
 from tests.contract.search import ask, new_index, remove
 from tests.contract.search_access import JSON, SearchBehindAGate, error
 
-from tallystick.backends._search import SearchBackend
-from tallystick.backends._search_http import Refused
 from tallystick.backends.base import ACCEPTED
+from tallystick.backends.search.backend import SearchBackend
+from tallystick.backends.search.http import Refused
 from tallystick.errors import Misconfigured, TooLarge, Unavailable
 from tallystick.plugins import backend_from_url
 from tallystick.testing import counters, make_batch

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from tests.contract.search import DAY, DAY_SECONDS, SearchStore, ask, in_batches, refresh, remove, same
 
-from tallystick.backends._search import SearchBackend
 from tallystick.backends.base import ACCEPTED, Foreign
 from tallystick.backends.memory import answer
+from tallystick.backends.search.backend import SearchBackend
 from tallystick.errors import QueryError
 from tallystick.queries import Query
 from tallystick.records import COUNTER, GAUGE, Record

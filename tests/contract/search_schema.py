@@ -7,9 +7,9 @@ import json
 import pytest
 from tests.contract.search import DAY, DAY_SECONDS, SearchStore, ask, refresh, remove
 
-from tallystick.backends._search import SearchBackend
-from tallystick.backends._search_shape import moment_text
 from tallystick.backends.base import ACCEPTED
+from tallystick.backends.search.backend import SearchBackend
+from tallystick.backends.search.shape import moment_text
 from tallystick.errors import Misconfigured
 from tallystick.queries import Query
 from tallystick.records import COUNTER, GAUGE, Record

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.contract.search import DAY_SECONDS, SearchStore, ask, refresh
 
-from tallystick.backends._search import BODY_BYTES, SearchBackend
 from tallystick.backends.base import ACCEPTED
+from tallystick.backends.search.backend import BODY_BYTES, SearchBackend
 from tallystick.errors import Misconfigured, TooLarge, Unavailable
 from tallystick.queries import Query
 from tallystick.records import EVENT, GAUGE, Record

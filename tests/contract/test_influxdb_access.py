@@ -16,7 +16,7 @@ from tests.contract.influxdb import drop, fresh, names, server_of, url_of
 from tests.services import _own, kill, restart, service
 
 from tallystick.backends.influxdb import InfluxdbBackend
-from tallystick.backends.influxdb_servers import Server2
+from tallystick.backends.influxdb.servers import Server2
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
 from tallystick.plugins import backend_from_url
 from tallystick.queries import Query

@@ -17,7 +17,7 @@ from tests.services import service
 
 from tallystick.backends.base import Foreign
 from tallystick.backends.influxdb import InfluxdbBackend
-from tallystick.backends.influxdb_text import decoded, tag_to_value
+from tallystick.backends.influxdb.text import decoded, tag_to_value
 from tallystick.errors import QueryError
 from tallystick.queries import AGGREGATES, Query
 from tallystick.records import COUNTER, Record

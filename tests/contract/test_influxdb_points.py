@@ -13,7 +13,7 @@ from tests.contract.influxdb import fresh, server_of, write_lines
 from tests.contract.influxdb_records import names, records
 
 from tallystick.backends.influxdb import InfluxdbBackend
-from tallystick.backends.influxdb_lines import STEP_NS
+from tallystick.backends.influxdb.lines import STEP_NS
 from tallystick.errors import QueryError
 from tallystick.queries import AGGREGATES, Query
 from tallystick.records import COUNTER, GAUGE, Batch, Record

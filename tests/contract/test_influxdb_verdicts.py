@@ -18,7 +18,7 @@ from tallystick.agent.attempt import Attempt
 from tallystick.agent.delivery import Deliverer
 from tallystick.agent.report import Report
 from tallystick.backends.influxdb import InfluxdbBackend
-from tallystick.backends.influxdb_lines import Native
+from tallystick.backends.influxdb.lines import Native
 from tallystick.errors import Misconfigured, TooLarge, Unavailable
 from tallystick.queries import Query
 from tallystick.records import COUNTER, GAUGE, Batch, Record

@@ -22,9 +22,10 @@ from tests.contract.mongo_gate import Command, MongoGate
 from tests.contract.search_access import certificates
 from tests.services import service
 
-from tallystick.backends import mongodb, mongodb_care
 from tallystick.backends.base import ACCEPTED
 from tallystick.backends.mongodb import MongodbBackend
+from tallystick.backends.mongodb import backend as mongodb
+from tallystick.backends.mongodb import care as mongodb_care
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
 from tallystick.queries import Query
 from tallystick.records import Record

@@ -15,11 +15,11 @@ import pytest
 from tallystick.agent.attempt import Attempt
 from tallystick.agent.delivery import Deliverer
 from tallystick.agent.report import Report
-from tallystick.backends import parquet_merging
 from tallystick.backends._rows import Native
 from tallystick.backends.base import ACCEPTED, Backend, Foreign
 from tallystick.backends.parquet import ParquetBackend
-from tallystick.backends.parquet_folder import locked
+from tallystick.backends.parquet import merging as parquet_merging
+from tallystick.backends.parquet.folder import locked
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.plugins import backend_from_url
 from tallystick.queries import Query

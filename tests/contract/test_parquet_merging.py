@@ -17,9 +17,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from tallystick.backends import parquet_folder, parquet_merging
 from tallystick.backends.base import ACCEPTED
 from tallystick.backends.parquet import ParquetBackend
+from tallystick.backends.parquet import folder as parquet_folder
+from tallystick.backends.parquet import merging as parquet_merging
 from tallystick.queries import Query
 from tallystick.records import COUNTER, GAUGE, Batch, Record
 from tallystick.spool import disk

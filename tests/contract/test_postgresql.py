@@ -15,7 +15,7 @@ from tests.services import service
 
 from tallystick.backends.base import Backend
 from tallystick.backends.postgresql import PostgresqlBackend
-from tallystick.backends.postgresql_rows import Native, Row
+from tallystick.backends.postgresql.rows import Native, Row
 from tallystick.queries import Query
 from tallystick.records import Record
 from tallystick.testing import BackendContract, at, counters, make_batch

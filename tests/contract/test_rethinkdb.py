@@ -29,7 +29,7 @@ from tallystick.agent.delivery import Deliverer
 from tallystick.agent.report import Report
 from tallystick.backends.base import Backend, Foreign
 from tallystick.backends.rethinkdb import RethinkdbBackend
-from tallystick.backends.rethinkdb_shape import Native
+from tallystick.backends.rethinkdb.shape import Native
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query
 from tallystick.records import GAUGE, Record

@@ -26,7 +26,7 @@ from tests.rethinkdb.standin import StandIn
 from tests.services import service
 
 from tallystick.backends.base import ACCEPTED
-from tallystick.backends.rethinkdb_connection import driver as rethinkdb_driver
+from tallystick.backends.rethinkdb.connection import driver as rethinkdb_driver
 from tallystick.errors import Misconfigured, TooLarge, Unavailable
 from tallystick.plugins import backend_from_url
 from tallystick.queries import Query

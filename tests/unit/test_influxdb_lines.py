@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.contract.influxdb3_standin import lines_of, parse_line
 from tests.contract.influxdb_records import characters, names, records
 
-from tallystick.backends.influxdb_lines import Native, to_record
-from tallystick.backends.influxdb_text import (
+from tallystick.backends.influxdb.lines import Native, to_record
+from tallystick.backends.influxdb.text import (
     RESERVED,
     decoded,
     encoded,

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.backends._search_bulk import verdicts
-from tallystick.backends._search_http import Answer, explain, retry_after
-from tallystick.backends._search_schema import Schema
-from tallystick.backends._search_shape import LATEST_NS, NativeShape, moment_of, moment_text, record_of
-from tallystick.backends._search_tags import Columns, Pairs, TagStyle
-from tallystick.backends._search_time import Time
+from tallystick.backends._http import retry_after
 from tallystick.backends.base import ACCEPTED
+from tallystick.backends.search.bulk import verdicts
+from tallystick.backends.search.http import Answer, explain
+from tallystick.backends.search.schema import Schema
+from tallystick.backends.search.shape import LATEST_NS, NativeShape, moment_of, moment_text, record_of
+from tallystick.backends.search.tags import Columns, Pairs, TagStyle
+from tallystick.backends.search.time import Time
 from tallystick.errors import SettingsError, Unavailable
 from tallystick.records import COUNTER, GAUGE, Record
 from tallystick.testing import at, counters, make_batch

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from tallystick.backends import sqlite_care, sqlite_rows, sqlite_schema
 from tallystick.backends.base import Managed, Readable
 from tallystick.backends.sqlite import SqliteBackend
+from tallystick.backends.sqlite import care as sqlite_care
+from tallystick.backends.sqlite import rows as sqlite_rows
+from tallystick.backends.sqlite import schema as sqlite_schema
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query
 from tallystick.records import COUNTER, GAUGE, Record

@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from tallystick.backends._search import SearchBackend
-from tallystick.backends._search_deadline import limit_answers
-from tallystick.backends._search_http import JSON, Answer, Json, Wire
-from tallystick.backends._search_tags import Pairs, TagStyle
-from tallystick.backends._search_wire import Access, no_answer
+from tallystick.backends._http import limit_answers
 from tallystick.backends._url import place, tls_context
+from tallystick.backends.search.backend import SearchBackend
+from tallystick.backends.search.http import JSON, Answer, Json, Wire
+from tallystick.backends.search.tags import Pairs, TagStyle
+from tallystick.backends.search.wire import Access, no_answer
 from tallystick.errors import Misconfigured, SettingsError
 from tallystick.plugins import missing_extra
 

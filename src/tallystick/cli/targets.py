@@ -15,8 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.backends.base import Backend
-from tallystick.backends.parquet import ParquetBackend
-from tallystick.backends.sqlite import SqliteBackend, spare_log
+from tallystick.backends.parquet.backend import ParquetBackend
+from tallystick.backends.sqlite.backend import SqliteBackend, spare_log
 from tallystick.cli.options import Where
 from tallystick.errors import BackendError, SettingsError, TallystickError
 from tallystick.masking import MASK, hider, mask_url

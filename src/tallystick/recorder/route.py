@@ -81,7 +81,7 @@ def pipeline_of(backend: Backend) -> str:
 
 
 def _sqlite(folder: Folder) -> Backend:
-    from tallystick.backends.sqlite import SqliteBackend
+    from tallystick.backends.sqlite.backend import SqliteBackend
 
     return SqliteBackend(folder.database)
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tallystick.backends.base import Backend, Readable
-from tallystick.backends.sqlite import SqliteBackend
+from tallystick.backends.sqlite.backend import SqliteBackend
 from tallystick.cli.copy import batches, write
 from tallystick.queries import Query
 from tallystick.records import Batch, Record

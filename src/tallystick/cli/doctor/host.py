@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tallystick.backends.sqlite import OLDEST_SQLITE
+from tallystick.backends.sqlite.backend import OLDEST_SQLITE
 from tallystick.cli.doctor.finding import Finding, fail, ok, warn
 from tallystick.cli.text import size, span
 from tallystick.errors import SpoolUnsupported

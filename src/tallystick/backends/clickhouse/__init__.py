@@ -1,0 +1,5 @@
+"""ClickHouse. Begin to read at `backend.py`."""
+
+from tallystick.backends.clickhouse.backend import ClickhouseBackend
+
+__all__ = ["ClickhouseBackend"]

@@ -1,0 +1,192 @@
+"""HTTP to one InfluxDB, by the standard library: one connection that is kept, a limit on each call, nothing retried.
+
+There is no driver between: what a server says of a refused batch is all in the answer's status and text, which the
+official clients turn into exceptions and retries of their own, and line protocol is a text that we make anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import os
+import select
+import socket
+import ssl
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.backends._http import LimitedResponse, retry_after
+from tallystick.backends._url import ServerUrl, is_loopback, tls_context
+from tallystick.errors import BackendError, Misconfigured, QueryError, TooLarge, Unavailable
+
+REMEDIES: Final = {
+    401: "check the user and password, or the token, in the backend's URL",
+    403: "grant this user or token the right to write and read here",
+    404: "create it, or correct the backend's URL",
+}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """`headers` have names in lower case."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def ok(self) -> bool:
+        return self.status < 300
+
+    @property
+    def text(self) -> str:
+        """What an error says: the server's sentence, or the body's start when it is not the server's."""
+        try:
+            said = msgspec.json.decode(self.body)
+            return str(said.get("message") or said.get("error") or said)
+        except (ValueError, AttributeError, RecursionError):
+            return self.body[:300].decode("utf-8", "replace").strip()
+
+
+class Http:
+    """`authorization` is the value of the header of that name. Used by one thread at a time."""
+
+    def __init__(self, url: ServerUrl, address: str, authorization: str | None) -> None:
+        options = url.options
+        self.address = address
+        self.timeout_seconds: float = options.get("timeout_seconds", 10.0)
+        self._connect_seconds: float = options.get("connect_timeout_seconds", min(5.0, self.timeout_seconds))
+        self._host, self._port = url.hosts[0]
+        self._tls = tls_context(options) if url.scheme.endswith("+https") else None
+        self._headers = {"Accept": "application/json", "User-Agent": "tallystick"}
+        if authorization is not None:
+            self._headers["Authorization"] = authorization
+        self._compress: bool = options.get("gzip", not is_loopback(self._host))
+        self._connection: http.client.HTTPConnection | None = None
+        self._pid = 0
+
+    def request(self, method: str, target: str, body: bytes | None = None, content_type: str = "text/plain") -> Answer:
+        """Raises `Unavailable` when no whole answer came in time, `Misconfigured` when TLS refuses the server."""
+        self.send(method, target, body, content_type)
+        return self.receive()
+
+    def send(self, method: str, target: str, body: bytes | None = None, content_type: str = "text/plain") -> None:
+        """The first half of `request`: the server may work while we do something else. `receive` must follow."""
+        headers = dict(self._headers)
+        if body is not None:
+            headers["Content-Type"] = content_type
+            if self._compress and len(body) > 1_000:
+                body, headers["Content-Encoding"] = gzip.compress(body, 1, mtime=0), "gzip"
+        connection = self._connected()
+        # A server that refuses may not read on; it has answered then.
+        with self._given_up_on_trouble(), contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, target, body, headers)
+
+    def receive(self) -> Answer:
+        connection = self._connection
+        if connection is None:
+            raise Unavailable(f"{self.address}: nothing was sent")
+        with self._given_up_on_trouble():
+            response = connection.getresponse()
+            content = response.read()
+            return Answer(response.status, content, {name.lower(): value for name, value in response.getheaders()})
+
+    @contextlib.contextmanager
+    def _given_up_on_trouble(self) -> Iterator[None]:
+        """Whatever goes wrong on a connection, it is of no more use."""
+        try:
+            yield
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise Unavailable(f"{self.address} did not answer: {_shown(error)}") from None
+            raise
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()  # in a forked child this closes the child's descriptor and leaves the parent's alone
+
+    def _connected(self) -> http.client.HTTPConnection:
+        connection = self._connection
+        if connection is not None and self._pid == os.getpid() and _quiet(connection.sock):
+            return connection
+        self.close()
+        where: dict[str, Any] = {"host": self._host, "port": self._port, "timeout": self._connect_seconds}
+        if self._tls is None:
+            connection = http.client.HTTPConnection(**where)
+        else:
+            connection = http.client.HTTPSConnection(**where, context=self._tls)
+        connection.response_class = LimitedResponse
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            raise Misconfigured(
+                f"{self.address}: {error.verify_message}; name the authority's certificate with ca_file="
+            ) from None
+        except OSError as error:
+            raise Unavailable(f"{self.address} cannot be reached: {_shown(error)}") from None
+        connection.sock.settimeout(self.timeout_seconds)
+        self._connection, self._pid = connection, os.getpid()
+        return connection
+
+
+def _quiet(sock: socket.socket | None) -> bool:
+    """Whether an idle connection is as it was left: a server that closed it makes it readable."""
+    if sock is None:
+        return False
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return not poll.poll(0)
+
+
+def _shown(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def basic(user: str, password: str) -> str:
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def check(answer: Answer, address: str) -> Answer:
+    """Raises what the status says about a whole request; gives back the answer to one that went well."""
+    if answer.ok:
+        return answer
+    status = answer.status
+    said = f"{address} answered {status}: {answer.text}"
+    if status in REMEDIES:
+        raise Misconfigured(f"{said}; {REMEDIES[status]}{_other_version(answer, address)}")
+    if status == 413:
+        raise TooLarge(said)
+    if "retention policy not found" in said:
+        raise Misconfigured(f"{said}; create it, or correct retention_policy= in the backend's URL")
+    if status in (408, 429) or status >= 500:
+        raise Unavailable(said, retry_after(answer.headers))
+    if status == 405 or (status == 400 and "x-influxdb-version" not in answer.headers and not _is_version_3(address)):
+        raise Misconfigured(f"{said}; this is no InfluxDB: correct scheme, host and port of the backend's URL")
+    raise BackendError(said)
+
+
+def _is_version_3(address: str) -> bool:
+    """Of which nothing is known about its header on errors."""
+    return address.startswith("influxdb3")
+
+
+def _other_version(answer: Answer, address: str) -> str:
+    """A hint when the server says that it is of another version than the URL's scheme."""
+    version = answer.headers.get("x-influxdb-version", "").lstrip("v")
+    scheme = {"1": "influxdb", "2": "influxdb2", "3": "influxdb3"}.get(version[:1])
+    if scheme is None or address.partition(":")[0].removesuffix("+https") == scheme:
+        return ""
+    return f" (this server is InfluxDB {version}: its URL begins with {scheme}://)"
+
+
+def no_json(answer: Answer, address: str) -> QueryError | Unavailable:
+    """What to raise for an answer that should be JSON. Go's encoder has no JSON for a number that is infinite."""
+    said = f"{address} answered no JSON: {answer.body[:100]!r}"
+    if answer.status == 200 and (answer.body.startswith(b"json: ") or b"Infinity" in answer.body):
+        return QueryError(f"{said}; a sum is beyond the largest double: ask fewer names, or for min, max or last")
+    return Unavailable(said)

@@ -1,0 +1,219 @@
+"""Records in MongoDB, one document each.
+
+What it keeps
+- A record's id is the document's `_id`, so what is sent again is refused as a duplicate, which means delivered. A
+  record with an id of the caller's own replaces the document of that id unless that one is newer.
+- `write` returns after a majority has journalled (`w: majority, j: true`).
+- Every call has its own time limit; the driver retries nothing, the agent does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from tallystick.backends._url import OPTIONS, ServerUrl, read_url
+from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
+from tallystick.backends.mongodb import care, writing
+from tallystick.backends.mongodb import query as queries
+from tallystick.backends.mongodb.connection import NOT_ALLOWED, connect, driver, translated
+from tallystick.backends.mongodb.shape import Native
+from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
+from tallystick.queries import Query, Series
+from tallystick.records import Batch, Record
+
+LOOK_SECONDS: Final = 60.0
+"""How often the indexes are looked for. The server makes a collection that somebody dropped again, but not these, and
+says nothing."""
+
+_OURS: Final = {"collection": str, "ttl_days": int}
+
+
+class MongodbBackend:
+    """`mongodb://user:password@host:27017/database?collection=tallystick`, also `mongodb+srv://`.
+
+    `client` is a ready `pymongo.MongoClient`. Our options: `collection`, `ttl_days` (documents leave that long after
+    their own time, by a TTL index), `timeout_seconds`, `connect_timeout_seconds`, `setup`, `password_env`,
+    `password_file`, `ca_file`, `cert_file` (with its key), `insecure_tls`, `allow_plain_credentials`; all others
+    (`replicaSet`, `tls`, `authSource`, …) go to the driver.
+    """
+
+    inline: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        url: ServerUrl | None = None,
+        *,
+        client: Any = None,
+        database: str = "tallystick",
+        driver_options: dict[str, str] | None = None,
+        shape: Native | None = None,
+    ) -> None:
+        if (url is None) == (client is None):
+            raise SettingsError("backend: MongodbBackend takes either a url or a client")
+        self._url = url
+        self._options: dict[str, Any] = {} if url is None else url.options
+        self._driver_options = driver_options or {}
+        self._given = client
+        self._database = (url.name if url is not None else "") or database
+        self._collection_name: str = self._options.get("collection", "tallystick")
+        self._shape = shape or Native()
+        self._client: Any = None
+        self._pid = 0
+        self._ready = False
+        self._looked = -LOOK_SECONDS
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        parts = urlsplit(url)
+        known = {*OPTIONS, *_OURS, "password_env", "password_file"}
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        ours = urlencode([(key, text) for key, text in pairs if key in known])
+        theirs = {key: text for key, text in pairs if key not in known}
+        given = dict(pairs)
+        said = {given.get(key, "no").lower() for key in ("tls", "ssl", "insecure_tls")}
+        tls = bool({"ca_file", "cert_file"} & given.keys() or {"true", "yes", "1", "on"} & said)
+        tls = tls or parts.scheme == "mongodb+srv"
+        read = read_url(urlunsplit(parts._replace(query=ours)), default_port=27017, tls=tls, options=_OURS)
+        if "key_file" in read.options:
+            raise SettingsError("backend: MongoDB's driver takes certificate and key in one PEM file, as cert_file")
+        return cls(read, driver_options=theirs)
+
+    @property
+    def address(self) -> str:
+        place = "client" if self._url is None else ",".join(self._url.places)
+        scheme = "mongodb" if self._url is None else self._url.scheme
+        if self._given is not None:
+            place = ",".join(f"{host}:{port}" for host, port in sorted(self._given.nodes)) or "client"
+        return f"{scheme}://{place}/{self._database}?collection={self._collection_name}"
+
+    def __repr__(self) -> str:
+        return f"MongodbBackend({self.address!r})"
+
+    # --- connecting ---
+
+    def open(self) -> None:
+        lately = time.monotonic() - self._looked < LOOK_SECONDS
+        if self._client is not None and self._pid == os.getpid() and self._ready and lately:
+            return
+        self._connect()
+        with self._translated():
+            if (self._ready and lately) or not self._options.get("setup", True):
+                self._client.admin.command("ping")
+            else:
+                self._ensure()
+                self._looked = time.monotonic()
+        self._ready = True
+
+    def _ensure(self) -> list[str]:
+        ttl_days = self._options.get("ttl_days", 0)
+        try:
+            return care.ensure(self._client[self._database], self._collection_name, ttl_days)
+        except driver().errors.OperationFailure as error:
+            if error.code != NOT_ALLOWED:
+                raise
+            script = care.script(self._database, self._collection_name, ttl_days)
+            raise Misconfigured(
+                f"{self.address}: {error.details.get('errmsg') if error.details else error}; grant this user the role"
+                f" readWrite, or let an administrator run this and add setup=no to the URL:\n{script}"
+            ) from error
+
+    def _connect(self) -> None:
+        """Have a client of this process, which connects when it is first used; a parent's is left to it."""
+        if self._client is None or self._pid != os.getpid():
+            self._client = self._given or connect(self._url, self._driver_options, self.address)
+            self._pid = os.getpid()
+
+    @property
+    def _collection(self) -> Any:
+        durable = driver().WriteConcern(w="majority", j=True)
+        return self._client[self._database].get_collection(self._collection_name, write_concern=durable)
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid() and client is not self._given:
+            client.close()
+
+    # --- writing ---
+
+    def write(self, batch: Batch) -> WriteResult:
+        if not batch.records:
+            return ACCEPTED
+        self.open()
+        with self._translated():
+            return writing.write(self._collection, batch, self._shape.document, self.address)
+
+    # --- asking ---
+
+    def query(self, query: Query) -> list[Series]:
+        self.open()
+        return self._answer(self._collection_name, query, queries.native(query))
+
+    def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
+        self._connect()  # and make no index in somebody else's database
+        with self._translated():
+            if foreign.source not in self._client[self._database].list_collection_names():
+                raise QueryError(f"{self.address}: there is no collection {foreign.source!r} in {self._database!r}")
+        try:
+            return self._answer(foreign.source, query, queries.foreign(query, foreign))
+        except driver().errors.OperationFailure as error:
+            raise QueryError(f"{foreign.source}: {error}; correct the source, or its columns") from error
+
+    def _answer(self, collection: str, query: Query, start: queries.Pipeline) -> list[Series]:
+        def aggregate(pipeline: queries.Pipeline) -> Iterable[dict[str, Any]]:
+            found: list[dict[str, Any]] = list(
+                self._client[self._database][collection].aggregate(pipeline, allowDiskUse=True)
+            )
+            return found
+
+        with self._translated():
+            return queries.answer(aggregate, query, start)
+
+    def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
+        self.open()
+        order = 1 if newest is None else -1
+        with self._translated():
+            cursor = self._collection.find(queries.fits(query))
+            cursor = cursor.sort([("timestamp_ns", order), ("segment", order), ("place", order)])
+            found: Iterable[dict[str, Any]] = cursor.allow_disk_use(True)
+            if newest is not None:
+                found = reversed(list(cursor.limit(newest))) if newest else []
+            for document in found:
+                yield self._shape.record(document)
+
+    # --- looking after it ---
+
+    def setup(self) -> list[str]:
+        with self._opened():
+            return self._ensure()
+
+    def check(self) -> list[Line]:
+        with self._opened() as database:
+            return [Line(ok=True, what=self.address), *care.check(database[self._collection_name])]
+
+    def indices(self) -> list[dict[str, Any]]:
+        with self._opened() as database:
+            return [care.size(database, self._collection_name)]
+
+    def prune(self, before: float) -> int:
+        with self._opened() as database:
+            return care.prune(database[self._collection_name], round(before * 1e9))
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        self.open()
+        with self._translated():
+            yield self._client[self._database]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with translated(self.address):
+                yield
+        except Unavailable:
+            self.close()  # the next `open` makes a new client
+            raise

@@ -1,0 +1,100 @@
+"""DuckDB in memory, which writes and reads the files, and its troubles as the library's.
+
+An instance belongs to the process that made it. A forked child makes its own and leaves the old one alone: closing it
+there could wait for threads that the child does not have.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from tallystick import plugins
+from tallystick.backends._rows import COLUMNS
+from tallystick.backends.parquet.query import patterns
+from tallystick.errors import Misconfigured, SpoolError, Unavailable
+
+_SETTINGS: Final = {
+    "autoinstall_known_extensions": "false",  # nothing is fetched from anywhere
+    "autoload_known_extensions": "false",
+    "temp_directory": str(Path(tempfile.gettempdir()) / "tallystick-duckdb"),
+}
+_READ_JSON: Final = (
+    "read_json(?, format = 'newline_delimited', maximum_object_size = {size:d}, columns = {{"
+    + ", ".join(f"{name}: '{type_}'" for name, type_ in COLUMNS.items())
+    + "}})"
+)
+_COPY: Final = (
+    "COPY (SELECT * FROM {source}) TO {target} (FORMAT parquet, COMPRESSION {compression}, USE_TMP_FILE false)"
+)
+
+_left_behind: Final[list[Any]] = []
+"""Instances that a fork carried into this process; they stay as they are."""
+
+
+@cache
+def driver() -> Any:
+    """The module duckdb. Raises `MissingExtra`."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise plugins.missing_extra("parquet", error) from error
+    return duckdb
+
+
+class Engine:
+    """`compression` is DuckDB's word for it."""
+
+    def __init__(self, compression: str) -> None:
+        self._compression = compression
+        self._instance: Any = None
+        self._pid = 0
+
+    def cursor(self) -> Any:
+        """A connection of its own to this process's instance: threads may not share one."""
+        if self._instance is None or self._pid != os.getpid():
+            self.close()
+            self._instance, self._pid = driver().connect(":memory:", config=_SETTINGS), os.getpid()
+        return self._instance.cursor()
+
+    def copy(self, cursor: Any, source: str, parameters: list[Any], target: Path) -> int:
+        """All columns of a source, to which conditions and an order may belong, become a file; how many rows it has."""
+        quoted = "'" + str(target).replace("'", "''") + "'"
+        sql = _COPY.format(source=source, target=quoted, compression=self._compression)
+        return int(cursor.execute(sql, parameters).fetchone()[0])
+
+    def copy_lines(self, cursor: Any, lines: Iterable[str], aside: Path, target: Path) -> None:
+        """Rows as lines of JSON become a file, by way of another: DuckDB's own reader is the quickest way into it that
+        needs no second library."""
+        data = "\n".join(lines).encode()
+        aside.write_bytes(data)
+        self.copy(cursor, _READ_JSON.format(size=len(data) + 1), patterns([aside]), target)
+
+    def close(self) -> None:
+        instance, self._instance = self._instance, None
+        if instance is not None and self._pid == os.getpid():
+            instance.close()
+        elif instance is not None:
+            _left_behind.append(instance)
+
+
+@contextmanager
+def translated(root: Path) -> Iterator[None]:
+    """Trouble of the disk as the errors that the agent understands. What names no cause that we know goes on as it is:
+    then the agent bisects the batch."""
+    duckdb = driver()
+    try:
+        yield
+    except (PermissionError, NotADirectoryError, FileExistsError, SpoolError) as error:
+        raise Misconfigured(f"{root}: {error}; it must be a folder that this user may write to") from error
+    except (OSError, MemoryError, duckdb.OutOfMemoryException) as error:
+        raise Unavailable(f"{root}: {error}") from error
+    except duckdb.IOException as error:
+        if "Permission denied" in str(error) or "Read-only" in str(error):
+            raise Misconfigured(f"{root}: {error}; this user must be able to write there") from error
+        raise Unavailable(f"{root}: {error}") from error

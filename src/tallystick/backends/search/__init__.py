@@ -1,0 +1,1 @@
+"""What the backends for Elasticsearch and OpenSearch share. Begin to read at `backend.py`."""
