@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -113,17 +113,23 @@ def day_of(timestamp_ns: int) -> str:
     return (_EPOCH + dt.timedelta(days=timestamp_ns // DAY_NS)).isoformat()
 
 
-def parts_of(batch: Batch, written_ns: int, shape: Shape) -> tuple[dict[Part, dict[int, str]], dict[int, str]]:
-    """Each part's lines of JSON by the records' places, and why records were rejected, by index."""
-    header = batch.header
-    common = {
+def shared_cells(header: Header, written_ns: int) -> dict[str, Any]:
+    """What all rows of a batch have in common, by column."""
+    return {
         "segment": header.segment,
         "host": header.host,
         "app": header.app,
         "pid": header.pid,
         "written_ns": written_ns,
     }
-    tail = "," + encode(common).decode()[1:]
+
+
+def parts_of(
+    batch: Batch, shape: Shape, shared: Mapping[str, Any] | None = None
+) -> tuple[dict[Part, dict[int, str]], dict[int, str]]:
+    """Each part's lines of JSON by the records' places, and why records were rejected, by index. The lines end with the
+    cells of `shared`, for a store that takes nothing beside the lines."""
+    tail = "," + encode(shared).decode()[1:] if shared else "}"
     parts: dict[Part, dict[int, str]] = defaultdict(dict)
     rejected: dict[int, str] = {}
     days: dict[int, str] = {}

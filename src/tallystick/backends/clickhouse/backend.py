@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Self
 
-from tallystick.backends._rows import COLUMNS, Native, Shape, from_rows, parts_of
+from tallystick.backends._rows import COLUMNS, Native, Shape, from_rows, parts_of, shared_cells
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.clickhouse import query as queries
@@ -114,7 +114,7 @@ class ClickhouseBackend:
         if not batch.records:
             return ACCEPTED
         self.open()
-        parts, rejected = parts_of(batch, time.time_ns(), self._shape)
+        parts, rejected = parts_of(batch, self._shape, shared_cells(batch.header, time.time_ns()))
         with self._translated():
             for own, table in ((False, "points"), (True, "documents")):
                 lines = [line for part, lines in parts.items() if part.own is own for line in lines.items()]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from tallystick.backends._rows import Native, Part, Shape, day_of, from_rows, parts_of
+from tallystick.backends._rows import Native, Part, Shape, day_of, from_rows, parts_of, shared_cells
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.parquet import folder as folders
 from tallystick.backends.parquet import merging
@@ -117,13 +117,15 @@ class ParquetBackend:
             return ACCEPTED
         self.open()
         with self._translated(), self._turn() as cursor:
-            parts, rejected = parts_of(batch, time.time_ns(), self._shape)
+            parts, rejected = parts_of(batch, self._shape)
+            shared = shared_cells(batch.header, time.time_ns())
             for part in sorted(parts):
-                self._write_part(cursor, part, batch.segment, parts[part])
+                self._write_part(cursor, part, parts[part], shared)
                 self._merge_if_ripe(cursor, part)
         return WriteResult(rejected) if rejected else ACCEPTED
 
-    def _write_part(self, cursor: Any, part: Part, segment: str, lines: dict[int, str]) -> None:
+    def _write_part(self, cursor: Any, part: Part, lines: dict[int, str], shared: dict[str, Any]) -> None:
+        segment = shared["segment"]
         span = min(lines), max(lines)
         near = folders.overlapping(self.path, part, segment, *span)
         near += self._contents.overlapping(cursor, folders.merged(self.path, part), segment, *span)
@@ -135,7 +137,7 @@ class ParquetBackend:
             return
         path = folders.free_path(self.path, part, segment, min(lines), max(lines))
         folders.make_day(path.parent)
-        self._engine.copy_lines(cursor, lines.values(), self.path / _LINES, folders.aside(path))
+        self._engine.copy_lines(cursor, lines.values(), shared, self.path / _LINES, folders.aside(path))
         folders.publish(path)
 
     def _merge_if_ripe(self, cursor: Any, part: Part) -> None:

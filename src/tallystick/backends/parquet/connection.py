@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -25,12 +25,10 @@ _SETTINGS: Final = {
     "temp_directory": str(Path(tempfile.gettempdir()) / "tallystick-duckdb"),
 }
 _READ_JSON: Final = (
-    "read_json(?, format = 'newline_delimited', maximum_object_size = {size:d}, columns = {{"
-    + ", ".join(f"{name}: '{type_}'" for name, type_ in COLUMNS.items())
-    + "}})"
+    "read_json(?, format = 'newline_delimited', maximum_object_size = {size:d}, columns = {{{columns}}})"
 )
 _COPY: Final = (
-    "COPY (SELECT * FROM {source}) TO {target} (FORMAT parquet, COMPRESSION {compression}, USE_TMP_FILE false)"
+    "COPY (SELECT {columns} FROM {source}) TO {target} (FORMAT parquet, COMPRESSION {compression}, USE_TMP_FILE false)"
 )
 
 _left_behind: Final[list[Any]] = []
@@ -62,18 +60,26 @@ class Engine:
             self._instance, self._pid = driver().connect(":memory:", config=_SETTINGS), os.getpid()
         return self._instance.cursor()
 
-    def copy(self, cursor: Any, source: str, parameters: list[Any], target: Path) -> int:
+    def copy(self, cursor: Any, source: str, parameters: list[Any], target: Path, columns: str = "*") -> int:
         """All columns of a source, to which conditions and an order may belong, become a file; how many rows it has."""
         quoted = "'" + str(target).replace("'", "''") + "'"
-        sql = _COPY.format(source=source, target=quoted, compression=self._compression)
+        sql = _COPY.format(source=source, target=quoted, compression=self._compression, columns=columns)
         return int(cursor.execute(sql, parameters).fetchone()[0])
 
-    def copy_lines(self, cursor: Any, lines: Iterable[str], aside: Path, target: Path) -> None:
-        """Rows as lines of JSON become a file, by way of another: DuckDB's own reader is the quickest way into it that
-        needs no second library."""
+    def copy_lines(
+        self, cursor: Any, lines: Iterable[str], shared: Mapping[str, Any], aside: Path, target: Path
+    ) -> None:
+        """Rows as lines of JSON, and the cells that all of them share, become a file, by way of another: DuckDB's own
+        reader is the quickest way into it that needs no second library."""
         data = "\n".join(lines).encode()
         aside.write_bytes(data)
-        self.copy(cursor, _READ_JSON.format(size=len(data) + 1), patterns([aside]), target)
+        of_each = ", ".join(f"{name}: '{type_}'" for name, type_ in COLUMNS.items() if name not in shared)
+        source = _READ_JSON.format(size=len(data) + 1, columns=of_each)
+        columns = ", ".join(
+            f"CAST(? AS {type_}) AS {name}" if name in shared else name for name, type_ in COLUMNS.items()
+        )
+        cells = [shared[name] for name in COLUMNS if name in shared]
+        self.copy(cursor, source, [*cells, patterns([aside])], target, columns)
 
     def close(self) -> None:
         instance, self._instance = self._instance, None
