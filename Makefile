@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
+# Two tests at a time: many wait for a server or a clock. All tests of a class or file stay in one process.
+AT_ONCE ?= --numprocesses 2 --dist loadscope
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format types bench services docs clean
@@ -15,8 +17,8 @@ help:  ## this list
 demo: $(VENV)/.demo  ## record real input for half a minute and show it (ARGS="--seconds 5" and so on)
 	@$(BIN)/tallystick demo $(ARGS)
 
-test: lint types  ## lint, types and every test (ARGS="--thorough" for the long counts)
-	$(BIN)/python -m pytest $(ARGS)
+test: lint types  ## lint, types and every test (ARGS="--thorough" for the long counts, AT_ONCE= for one at a time)
+	$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
 test-fast: $(VENV)/.dev  ## the tests that need no service, in seconds
 	$(BIN)/python -m pytest tests/unit tests/test_rules.py $(ARGS)

@@ -1,6 +1,6 @@
 """The table of the documentation: which promise which backend kept, on which server, in this very run.
 
-    TALLYSTICK_CONTRACT_TABLE=docs/reference/backends.md python -m pytest tests/contract
+    TALLYSTICK_CONTRACT_TABLE=docs/reference/backends.md make test AT_ONCE=
 
 Such a run also takes the servers that are otherwise for --thorough, and fails when a cell stays empty: a backend has
 neither a test for a promise nor a reason why it does not apply. `promises.py` knows the rows, `columns.py` the columns.
@@ -28,7 +28,7 @@ _problem = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "promise(text): the row of the table that this test proves")
     if PLACE and config.getoption("numprocesses", None):
-        raise pytest.UsageError("TALLYSTICK_CONTRACT_TABLE: one process writes the table; leave out -n")
+        raise pytest.UsageError("TALLYSTICK_CONTRACT_TABLE: one process writes the table: make test AT_ONCE=")
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -167,11 +168,8 @@ def test_plain_duckdb_reads_the_folder(backend: ParquetBackend) -> None:
 def test_what_people_read_parquet_with_reads_the_folder(
     backend: ParquetBackend, reader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Merged files, the journal and what crashes left aside are no trouble. These packages take half a gigabyte, so
-    they are in no extra; what is not installed is not tried."""
-    module: Any = pytest.importorskip(reader if reader != "pyarrow" else "pyarrow.parquet")
-    if reader == "pandas":
-        pytest.importorskip("pyarrow")
+    """Merged files, the journal and what crashes left aside are no trouble."""
+    module: Any = import_module(reader if reader != "pyarrow" else "pyarrow.parquet")
     monkeypatch.setattr(parquet_merging, "FAN", 4)
     for _ in range(6):
         assert backend.write(make_batch(*three_days())) == ACCEPTED
