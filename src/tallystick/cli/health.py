@@ -22,8 +22,19 @@ from tallystick.spool.account import Account, account
 LATE_SECONDS: Final = 15.0
 """An agent beats about once a second; one that has not for so long hangs in its backend, or its host was asleep."""
 
-LOST: Final = ("spool_limit", "disk_full", "dead_limit", "drop_old")
-"""Why records are dropped that nobody gave up."""
+LOST: Final = {
+    "spool_limit": "have somebody deliver, or raise spool_limit_bytes",
+    "disk_full": "make room on the disk: recording goes on by itself as soon as there is some",
+    "drop_old": "have somebody deliver, or raise spool_limit_bytes",
+    "dead_limit": "retry or drop dead letters, or raise dead_limit_bytes",
+    "spool_error": (
+        "see that its user may write to the pipeline's folder, that the folder is there, and that the application may"
+        " open more files (`ulimit -n`)"
+    ),
+    "other": "see the other reasons: more names were dropped or refused than are told apart",
+    "closed": "let the application record before it calls `close()`, or make a new Metrics afterwards",
+}
+"""Why records are dropped that nobody gave up, and the remedy for each."""
 
 MOVE_AWAY: Final = "move it away; a file of that name is made when it is needed"
 

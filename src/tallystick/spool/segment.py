@@ -86,7 +86,8 @@ class Segment:
         except BaseException:
             self.abandon()
             if not self._inherited:
-                disk.remove(self._aside)
+                with contextlib.suppress(OSError):  # the error before it is the one to be told
+                    disk.remove(self._aside)
                 raise
         if self._inherited:
             self.abandon()
@@ -158,7 +159,8 @@ class Segment:
     def discard(self) -> None:
         """It was never written to, and nobody is to find it."""
         if not self._inherited:
-            disk.remove(self.path)
+            with contextlib.suppress(OSError):  # it is empty: an agent that finds it removes it
+                disk.remove(self.path)
         self.abandon()
 
     def forget_parent(self) -> None:

@@ -268,7 +268,7 @@ class Spool:
                 segment.header.segment: segment.position for segment in (*self._old, *filter(None, [self._segment]))
             }
             for identity in self._mine:
-                with contextlib.suppress(FileNotFoundError):  # delivered and gone
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # delivered, or taken away
                     found.append((identity, ends.get(identity) or self.folder.segment(identity).stat().st_size))
             self._mine = [identity for identity, _ in found]
         return found

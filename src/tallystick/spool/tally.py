@@ -139,7 +139,8 @@ class Tally:
         except BaseException as error:
             file.close()
             if not self._forgotten:
-                disk.remove(aside)
+                with contextlib.suppress(OSError):  # its folder was taken away, and something else is there
+                    disk.remove(aside)
             if not isinstance(error, OSError | SpoolError) or from_handler(error):
                 raise
         return None

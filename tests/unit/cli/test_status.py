@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,7 @@ from tests.unit.cli.calling import answer, call
 
 from tallystick import Metrics
 from tallystick.agent.report import Heartbeat
+from tallystick.cli.health import LOST
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 
@@ -88,6 +91,44 @@ def test_check_mentions_what_found_no_room(monkeypatch: pytest.MonkeyPatch) -> N
     assert done.stdout == "ok: 1 pipeline\n"
     assert f"{lost:,} dropped since 20" in done.stderr
     assert f"spool_limit {lost:,}" in done.stderr
+
+
+def no_segment(metrics: Metrics, home: Path) -> None:
+    segments = Folder(home).segments
+    segments.rmdir()
+    segments.write_text("in the way")
+    metrics.increment("a")
+    segments.unlink()
+    segments.mkdir()
+
+
+def closed(metrics: Metrics, home: Path) -> None:
+    metrics.increment("before")
+    metrics.close()
+    metrics.increment("a")
+
+
+DROPS: dict[str, tuple[Callable[[Metrics, Path], None], str]] = {
+    "spool_error": (no_segment, "`ulimit -n`"),
+    "closed": (closed, "before it calls `close()`"),
+}
+
+
+@pytest.mark.parametrize("reason", DROPS)
+def test_whatever_a_record_was_dropped_for_the_doctor_names_the_remedy(home: Path, reason: str) -> None:
+    drop, remedy = DROPS[reason]
+    with Metrics(deliver="off", segment_bytes=65_536) as metrics:
+        drop(metrics, home)
+    found = findings()["warn"]
+    (line,) = [line for line in found.splitlines() if f"1 records were dropped: {reason};" in line]
+    assert remedy in line
+    assert f": {reason} 1" in call("status", "--check", "--max-age", "1h").stderr
+
+
+def test_every_reason_of_a_drop_that_stands_in_the_docs_has_a_remedy() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "read-the-status.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| dropped |")]
+    assert set(re.findall(r"`(\w+)`", row)) - {"dead_letter"} == set(LOST)
 
 
 def test_check_ends_with_1_when_the_books_do_not_balance(home: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from tallystick.backends.base import Managed
 from tallystick.cli.doctor.finding import Finding, fail, ok, warn
-from tallystick.cli.health import LATE_SECONDS, MOVE_AWAY, Health, health
+from tallystick.cli.health import LATE_SECONDS, LOST, MOVE_AWAY, Health, health
 from tallystick.cli.repair import STALE_SECONDS
 from tallystick.cli.targets import NothingYet, Target, open_to_read
 from tallystick.cli.text import number, size, span
@@ -92,9 +92,8 @@ def books(one: Health, settings: Settings) -> Iterator[Finding]:
     if dead := sum(account.dead.values()):
         yield warn(f"{number(dead)} dead letters", f"see `tallystick dead list --pipeline {folder.name}`")
     for reason, names in account.dropped.items():
-        if reason in ("spool_limit", "disk_full", "dead_limit", "drop_old"):
-            remedy = "make room, raise the limit, or have somebody deliver"
-            yield warn(f"{number(sum(names.values()))} records were dropped: {reason}", remedy)
+        if reason in LOST:
+            yield warn(f"{number(sum(names.values()))} records were dropped: {reason}", LOST[reason])
     for reason, names in account.refused.items():
         if reason != "filter":
             shown = ", ".join(name or "without a name" for name in list(names)[:3])
