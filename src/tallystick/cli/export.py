@@ -2,7 +2,9 @@
 
 They are written as they are read, so memory does not grow with their number.
 
-A file appears under its name when it is complete, so a half-written one is never taken for the whole.
+A file appears under its name when it is complete, so a half-written one is never taken for the whole. It appears also
+when there is no record to write: whoever reads it next finds it. Whether it can be written is known before anything is
+read. A device or a pipe is not replaced by a file: it takes what is written, as it comes.
 """
 
 from __future__ import annotations
@@ -65,6 +67,8 @@ def export(where: Where, filters: Filters, names: tuple[str, ...], form: Format,
 
     CSV has one line a record, with tags and values as JSON; JSON lines have one object a record; Parquet needs
     duckdb and an --output.
+
+    Without a record, also before the first delivery, CSV is its header, JSON lines are empty, and Parquet has no row.
     """
     if output is not None and not output.name:
         raise click.UsageError("--output: '' is no file; give its path, or leave it out for standard output")
@@ -72,24 +76,32 @@ def export(where: Where, filters: Filters, names: tuple[str, ...], form: Format,
         if output is None:
             raise click.UsageError("Parquet cannot go to standard output; give --output FILE")
         _duckdb()  # before anything is read
-    try:
-        backend = open_to_read(asked_target(where))
-    except NothingYet as nothing:
-        note(f"{nothing}; exported: 0 records")
-        return
-    try:
-        records = readable(backend).records(filters.query(names))
-        written = _to_parquet(records, output) if form == "parquet" and output else _to_text(records, form, output)
-    finally:
-        backend.close()
+    with _aside(output) if output else contextlib.nullcontext() as aside, _asked(where, filters, names) as records:
+        written = _to_parquet(records, aside) if form == "parquet" and aside else _to_text(records, form, aside)
     note(f"{number(written)} records" + (f" in {output}" if output else ""))
 
 
-def _to_text(records: Iterable[Record], form: Format, output: Path | None) -> int:
+@contextlib.contextmanager
+def _asked(where: Where, filters: Filters, names: tuple[str, ...]) -> Iterator[Iterable[Record]]:
+    backend = None
+    try:
+        backend = open_to_read(asked_target(where))
+    except NothingYet as nothing:
+        note(str(nothing))
+    if backend is None:
+        yield ()
+        return
+    try:
+        yield readable(backend).records(filters.query(names))
+    finally:
+        backend.close()
+
+
+def _to_text(records: Iterable[Record], form: Format, aside: Path | None) -> int:
     write = _as_csv if form == "csv" else _as_json_lines
-    if output is None:
+    if aside is None:
         return write(records, sys.stdout)
-    with _aside(output) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+    with aside.open("w", encoding="utf-8", newline="") as file:
         return write(records, file)
 
 
@@ -121,11 +133,11 @@ def _cell(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _to_parquet(records: Iterable[Record], output: Path) -> int:
+def _to_parquet(records: Iterable[Record], aside: Path) -> int:
     """By way of a file of JSON lines beside the output, which duckdb turns into Parquet piece by piece."""
     duckdb = _duckdb()
     count = 0
-    with _aside(output) as aside, tempfile.NamedTemporaryFile(dir=aside.parent, suffix=".jsonl") as lines:
+    with tempfile.NamedTemporaryFile(dir=aside.parent, suffix=".jsonl") as lines:
         for record in records:
             lines.write(msgspec.json.encode(_columns(record)) + b"\n")
             count += 1
@@ -156,7 +168,11 @@ def _quoted(text: str) -> str:
 @contextlib.contextmanager
 def _aside(output: Path) -> Iterator[Path]:
     """A place beside the output, which becomes the output when all went well, else is removed."""
-    aside = output.with_name(f".{output.name}.{os.getpid()}.part")
+    whole = Path(os.path.realpath(output))  # a link stays one
+    if whole.exists() and not whole.is_file():
+        yield whole
+        return
+    aside = whole.with_name(f".{whole.name}.{os.getpid()}.part")
     try:
         aside.touch()
     except OSError as error:
@@ -164,6 +180,6 @@ def _aside(output: Path) -> Iterator[Path]:
         raise Failure(f"--output: cannot write {output}: {error.strerror}; {remedy}") from error
     try:
         yield aside
-        aside.replace(output)
+        aside.replace(whole)
     finally:
         aside.unlink(missing_ok=True)

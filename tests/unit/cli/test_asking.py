@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.unit.cli.calling import answer, call, lines
 
 from tallystick import Metrics
+from tallystick.cli.export import COLUMNS
 
 
 @pytest.fixture
@@ -178,6 +180,41 @@ def test_export_to_parquet_without_duckdb_says_what_to_install(
     refused = call("export", "--format", "parquet", "-o", tmp_path / "x.parquet", exits=1)
     assert "pip install 'tallystick[parquet]'" in refused.stderr
     assert not (tmp_path / "x.parquet").exists()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_an_export_before_the_first_delivery_makes_the_file_all_the_same(form: str, tmp_path: Path) -> None:
+    file = tmp_path / f"out.{form}"
+    duckdb = pytest.importorskip("duckdb") if form == "parquet" else None
+    done = call("export", "--format", form, "-o", file)
+    assert "nothing was delivered to sqlite:" in done.stderr
+    assert f"0 records in {file}" in done.stderr
+    if duckdb:
+        assert duckdb.sql(f"SELECT id, number FROM '{file}'").fetchall() == []
+    else:
+        assert file.read_text() == (",".join(COLUMNS) + "\n" if form == "csv" else "")
+        assert call("export", "--format", form).stdout == file.read_text()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    for more in ([], ["--backend", "postgresql://127.0.0.1:1/nobody"]):
+        refused = call("export", "-o", tmp_path / "none" / "x.csv", *more, exits=1).stderr
+        assert refused.startswith(f"tallystick: --output: cannot write {tmp_path}/none/x.csv: No such file")
+
+
+def test_an_output_that_is_no_plain_file_is_written_into_and_not_replaced(shop: float, tmp_path: Path) -> None:
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "out.csv"
+    os.mkfifo(pipe)
+    link.symlink_to(file)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        call("export", "-o", pipe)
+        call("export", "-o", link)
+        assert os.read(reader, 1 << 16).decode() == file.read_text() == call("export").stdout
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
 
 
 def test_an_export_that_fails_leaves_the_file_as_it_was(shop: float, tmp_path: Path) -> None:
