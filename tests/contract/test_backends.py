@@ -23,6 +23,7 @@ NOBODY = "there is nothing that a person could mend"
 
 
 class TestMemory(BackendContract):
+    outlives_the_process = False
     does_not_apply: ClassVar[dict[str, str]] = {
         **NO_SERVER,
         "a conflict of types rejects the conflicting records alone": UNTYPED,

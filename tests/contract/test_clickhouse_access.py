@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
 import ssl
 import traceback
 from collections.abc import Iterator
@@ -228,27 +227,6 @@ def test_tls_is_verified_unless_somebody_says_otherwise(tmp_path: Path) -> None:
         with pytest.raises((Unavailable, Misconfigured)):  # the door wants to see a certificate
             ClickhouseBackend.from_url(f"{url}?ca_file={tmp_path / 'ca.pem'}").open()
         drop(backend)
-
-
-def test_a_forked_child_has_a_client_of_its_own(backend: ClickhouseBackend, gate: HttpGate) -> None:
-    batches = [make_batch(*counters(10)) for _ in range(3)]
-    write_once(backend, batches[0])
-    parents, before = backend._client, len(gate.requests)
-    ports = {request.port for request in gate.requests}
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            write_once(backend, batches[1])
-            status = 0 if backend._client is not parents and len(ids(backend)) == 20 else 2
-            backend.close()
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-    assert ports.isdisjoint(request.port for request in gate.requests[before:])
-    write_once(backend, batches[2])
-    assert backend._client is parents
-    assert len(ids(backend)) == 30
 
 
 def test_a_ready_client_is_used_and_left_open() -> None:

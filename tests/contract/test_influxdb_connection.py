@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from tests.contract.faults import write_once, write_until_stored
 from tests.contract.http_gate import HttpGate
-from tests.contract.influxdb import drop, is_write, names, server_of, url_of
+from tests.contract.influxdb import drop, is_write, names, url_of
 from tests.contract.search_access import certificates
 from tests.services import kill, restart, service
 
@@ -98,26 +97,4 @@ def test_after_kill_9_of_the_server_and_its_restart_delivery_goes_on_and_nothing
     write_until_stored(backend, first)
     found = sorted(record.id for record in backend.records(Query()))
     assert found == sorted(record.id for batch in (first, second) for record in batch.records)
-    backend.close()
-
-
-@both
-def test_a_forked_child_has_a_connection_of_its_own(version: int, gate: HttpGate) -> None:
-    backend = InfluxdbBackend.from_url(url_of(version, gate.port))
-    batches = [make_batch(*counters(10)) for _ in range(3)]
-    write_once(backend, batches[0])
-    server = server_of(backend)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            write_once(backend, batches[1])
-            status = 0 if server_of(backend) is not server else 2
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-    assert server_of(backend) is server
-    write_once(backend, batches[2])
-    assert len(names(backend)) == 30
-    drop(backend)
     backend.close()

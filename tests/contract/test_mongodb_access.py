@@ -355,22 +355,3 @@ def test_of_several_hosts_one_that_answers_is_used() -> None:
     assert len(ids(backend)) == 3
     assert f"127.0.0.1:1,{place}" in backend.address
     drop(backend)
-
-
-def test_a_forked_child_has_a_client_of_its_own(backend: MongodbBackend) -> None:
-    batches = [make_batch(*counters(10)) for _ in range(3)]
-    write_once(backend, batches[0])
-    client = backend._client
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            write_once(backend, batches[1])
-            status = 0 if backend._client is not client else 2
-            backend.close()
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-    assert backend._client is client
-    write_once(backend, batches[2])
-    assert len(ids(backend)) == 30

@@ -137,19 +137,6 @@ def test_two_processes_that_send_the_same_store_it_once(backend: ParquetBackend)
     assert ids(backend) == sorted(record.id for record in batch.records)
 
 
-def test_a_forked_child_writes_and_asks_through_an_instance_of_its_own(backend: ParquetBackend) -> None:
-    first, second = make_batch(*counters(10)).split(5)
-    backend.write(first)
-
-    def write() -> None:
-        assert backend.write(second) == ACCEPTED
-        assert len(ids(backend)) == 10
-        backend.close()
-
-    assert in_child(write) == 0
-    assert backend.query(Query("hits", aggregate="count"))[0].points == [(0.0, 10.0)]
-
-
 def test_a_writer_waits_for_another_only_so_long(backend: ParquetBackend) -> None:
     hasty = ParquetBackend(backend.path, timeout_seconds=0.05)
     with locked(backend.path, 1.0), pytest.raises(Unavailable, match="other writers held"):

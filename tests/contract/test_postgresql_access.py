@@ -377,22 +377,3 @@ def test_of_several_hosts_the_one_that_answers_and_may_be_written_to_is_used(gua
             "SELECT pg_reload_conf()",
             url=url,
         )
-
-
-def test_a_forked_child_has_a_connection_of_its_own(backend: PostgresqlBackend) -> None:
-    batches = [make_batch(*counters(10)) for _ in range(3)]
-    write_once(backend, batches[0])
-    connection = backend._connection
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            write_once(backend, batches[1])
-            status = 0 if backend._connection is not connection else 2
-            backend.close()
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-    assert backend._connection is connection
-    write_once(backend, batches[2])
-    assert len(ids(backend)) == 30

@@ -320,23 +320,3 @@ def test_of_several_hosts_the_first_that_answers_is_used(standin: StandIn) -> No
     assert len(list(backend.records(Query()))) == 3
     drop(backend)
     backend.close()
-
-
-def test_a_forked_child_has_a_connection_of_its_own(backend: RethinkdbBackend) -> None:
-    batches = [make_batch(*counters(10)) for _ in range(3)]
-    backend.write(batches[0])
-    connection = backend._connection
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            backend.open()
-            backend.write(batches[1])
-            status = 0 if backend._connection is not connection else 2
-            backend.close()
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-    assert backend._connection is connection
-    backend.write(batches[2])
-    assert len(list(backend.records(Query()))) == 30

@@ -198,6 +198,11 @@ def test_a_broken_promise_is_noticed(broken: type[MemoryBackend], test: str, arg
         getattr(suite, test)(broken(), *arguments)
 
 
+def test_records_that_a_forked_child_keeps_to_itself_are_noticed() -> None:
+    with pytest.raises(AssertionError):
+        Suite().test_a_forked_child_and_its_parent_write_at_once_without_harm(MemoryBackend())
+
+
 def test_a_stated_error_of_percentiles_lets_neighbours_pass_and_no_more() -> None:
     class Estimates(Suite):
         percentile_error = 0.02

@@ -59,6 +59,9 @@ class Contract:
     holds_before_1970: ClassVar[bool] = True
     """Whether moments before 1970 can be stored."""
 
+    outlives_the_process: ClassVar[bool] = True
+    """False for a store in the memory of one process, which a forked child has a copy of."""
+
     many: ClassVar[int] = 10_000
     """How many records make the large test; smaller only where a store needs minutes for so many."""
 

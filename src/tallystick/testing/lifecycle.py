@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import traceback
 from typing import Final
 
 import pytest
 
 from tallystick.backends.base import Backend, Managed
 from tallystick.queries import Query, Series
-from tallystick.records import COUNTER, Record
+from tallystick.records import COUNTER, Batch, Record
 from tallystick.testing.base import Contract
 from tallystick.testing.builders import at, counters, make_batch
 
@@ -76,6 +78,39 @@ class Lifecycle(Contract):
         thread.join()
         assert not failures, failures
         assert len(answers) == 10
+
+    def test_a_forked_child_and_its_parent_write_at_once_without_harm(self, backend: Backend) -> None:
+        """Nothing crosses a fork. On one connection their requests would be mixed, and the child's end would be both
+        their end."""
+        if not self.outlives_the_process:
+            pytest.skip("this store is in the memory of one process")
+        before, mine, childs, after = (make_batch(*counters(20)) for _ in range(4))
+        self.write(backend, before)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                self._write_by_pieces(backend, childs)
+                backend.close()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        try:
+            self._write_by_pieces(backend, mine)
+        finally:
+            ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert ended == 0
+        self.write(backend, after)
+        self.assert_stored(backend, *before.records, *mine.records, *childs.records, *after.records)
+
+    def _write_by_pieces(self, backend: Backend, batch: Batch) -> None:
+        backend.open()
+        while len(batch) > 1:
+            piece, batch = batch.split(1)
+            self.write(backend, piece)
+        self.write(backend, batch)
 
     def test_setup_and_check_find_all_well(self, backend: Backend) -> None:
         if not isinstance(backend, Managed):
