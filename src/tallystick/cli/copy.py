@@ -21,7 +21,7 @@ from tallystick.cli.app import Failure
 from tallystick.cli.options import Filters, filter_options, json_option
 from tallystick.cli.output import json_document, note
 from tallystick.cli.tail import readable
-from tallystick.cli.targets import opened
+from tallystick.cli.targets import opened, used
 from tallystick.errors import TooLarge, Unavailable
 from tallystick.masking import hider
 from tallystick.records import Batch, Record
@@ -51,15 +51,13 @@ def copy(source: str, target: str, names: tuple[str, ...], filters: Filters, as_
     opened(goal, target)
     read, rejected, hide = 0, dict[str, str](), hider(source, target)
     try:
-        for batch in batches(readable(origin).records(filters.query(names))):
-            read += len(batch)
-            rejected.update((identity, hide(reason)) for identity, reason in write(goal, batch).items())
+        with used(goal, target), used(origin, source):
+            for batch in batches(readable(origin).records(filters.query(names))):
+                read += len(batch)
+                rejected.update((identity, hide(reason)) for identity, reason in write(goal, batch).items())
     except Unavailable as error:
         why = f"{hide(str(error))}; {read} records were read until then"
         raise Failure(f"{why}: run the same command again to go on") from error
-    finally:
-        origin.close()
-        goal.close()
     if as_json:
         json_document({"read": read, "copied": read - len(rejected), "rejected": rejected})
     else:

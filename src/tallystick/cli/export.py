@@ -25,7 +25,7 @@ from tallystick.cli.app import Failure
 from tallystick.cli.options import Filters, Where, filter_options, where_options
 from tallystick.cli.output import note
 from tallystick.cli.tail import document, readable
-from tallystick.cli.targets import NothingYet, asked_target, open_to_read
+from tallystick.cli.targets import NothingYet, asked_target, open_to_read, used
 from tallystick.cli.text import number
 from tallystick.plugins import missing_extra
 from tallystick.records import Record
@@ -83,18 +83,16 @@ def export(where: Where, filters: Filters, names: tuple[str, ...], form: Format,
 
 @contextlib.contextmanager
 def _asked(where: Where, filters: Filters, names: tuple[str, ...]) -> Iterator[Iterable[Record]]:
-    backend = None
+    backend, target = None, asked_target(where)
     try:
-        backend = open_to_read(asked_target(where))
+        backend = open_to_read(target)
     except NothingYet as nothing:
         note(str(nothing))
     if backend is None:
         yield ()
         return
-    try:
+    with used(backend, target.url):
         yield readable(backend).records(filters.query(names))
-    finally:
-        backend.close()
 
 
 def _to_text(records: Iterable[Record], form: Format, aside: Path | None) -> int:

@@ -12,7 +12,7 @@ from tallystick.backends.base import Backend, Managed
 from tallystick.cli.app import Failure
 from tallystick.cli.options import Where, json_option, where_options, yes_option
 from tallystick.cli.output import json_document, show, table
-from tallystick.cli.targets import Target, asked_target
+from tallystick.cli.targets import Target, asked_target, used
 from tallystick.cli.text import clean, moment, number, size
 from tallystick.queries import seconds_of
 
@@ -24,10 +24,8 @@ def _managed(where: Where) -> Iterator[tuple[Target, Managed]]:
     backend: Backend = target.backend()
     if not isinstance(backend, Managed):
         raise Failure(f"{backend.address} needs no looking after by us: it has no setup, check, indices or prune")
-    try:
+    with used(backend, target.url):
         yield target, backend
-    finally:
-        backend.close()
 
 
 @click.command()

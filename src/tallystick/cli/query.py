@@ -12,7 +12,7 @@ from tallystick.cli import summary
 from tallystick.cli.foreign import foreign_of
 from tallystick.cli.options import Filters, Where, filter_options, json_option, where_options
 from tallystick.cli.output import json_document, note, show, table
-from tallystick.cli.targets import NothingYet, Target, asked_target, open_to_read
+from tallystick.cli.targets import NothingYet, Target, asked_target, open_to_read, used
 from tallystick.cli.text import moment, number, plain_value, quantity, span, sparkline, tag_text, tags_text
 from tallystick.errors import QueryError
 from tallystick.queries import AGGREGATES, Query, Series
@@ -62,7 +62,7 @@ def query(
             json_document({"series": []})
         note(str(nothing))
         return
-    try:
+    with used(backend, target.url):
         if foreign is not None:
             asked = filters.query(names, aggregate=aggregate or "mean", by=by, bucket=bucket, limit=limit)
             if not isinstance(backend, ReadsForeign):
@@ -73,8 +73,6 @@ def query(
         else:
             asked = filters.query(names, aggregate=aggregate or "sum", by=by, bucket=bucket, limit=limit)
             _show_series(target, asked, backend.query(asked), as_json=as_json)
-    finally:
-        backend.close()
 
 
 def _show_summaries(

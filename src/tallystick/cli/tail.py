@@ -16,7 +16,7 @@ import click
 from tallystick.backends.base import Backend, Readable
 from tallystick.cli.options import Filters, Where, filter_options, json_option, where_options
 from tallystick.cli.output import json_line
-from tallystick.cli.targets import NothingYet, Target, asked_target, open_to_read
+from tallystick.cli.targets import NothingYet, Target, asked_target, open_to_read, used
 from tallystick.cli.text import clean, iso, moment, plain_value, quantity, tags_text
 from tallystick.errors import QueryError
 from tallystick.records import Record
@@ -43,10 +43,8 @@ def tail(where: Where, filters: Filters, names: tuple[str, ...], lines: int, fol
         backend = _opened(target, wait=follow)
         if backend is None:
             return
-        try:
+        with used(backend, target.url):
             _tail(readable(backend), filters, names, lines, follow=follow, as_json=as_json)
-        finally:
-            backend.close()
     except KeyboardInterrupt:
         pass
 

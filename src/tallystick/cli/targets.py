@@ -6,10 +6,17 @@ A pipeline's target is, in this order:
 3. the URL in its `pipeline.json`, as the application that records into it has left it. Not when the application was
    given a backend object, nor when a password stood in the URL: that is written nowhere;
 4. the SQLite file in its folder, when the settings' own pipeline says nothing else.
+
+What a driver raises, here or while a command works with the backend (`used`), is told as any failure is: in one line,
+with no secret of the URL. What our own code raises by mistake stays what it is, a traceback.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -163,8 +170,37 @@ def opened(backend: Backend, url: str | None) -> None:
     """Open it. What a driver raises, and not we, becomes a `BackendError` that shows no secret of the URL."""
     try:
         backend.open()
-    except (TallystickError, OSError):
+    except TallystickError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and not _of_a_driver(error):
+            raise
         why = hider(url)(f"{type(error).__name__}: {error}")
         raise BackendError(f"{backend.address} cannot be opened: {why}") from error
+
+
+@contextlib.contextmanager
+def used(backend: Backend, url: str | None) -> Iterator[None]:
+    """Close it at the end. What its driver raises until then becomes a `BackendError` that shows no secret of the URL;
+    what we raise stays what it is.
+    """
+    try:
+        try:
+            yield
+        finally:
+            backend.close()
+    except TallystickError:
+        raise
+    except Exception as error:
+        if not _of_a_driver(error):
+            raise
+        raise BackendError(f"{backend.address} failed: {hider(url)(f'{type(error).__name__}: {error}')}") from error
+
+
+def _of_a_driver(error: Exception) -> bool:
+    """Whether it is of a kind, or passed through code, that is not ours, nor of what prints for us."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(module.partition(".")[0] not in _OURS for module in [type(error).__module__, *modules])
+
+
+_OURS: Final = {"tallystick", "click", "rich", "msgspec", *sys.stdlib_module_names} - {"sqlite3"}

@@ -17,7 +17,7 @@ from tallystick.cli import summary
 from tallystick.cli.options import Filters, Where, filter_options, json_option, where_options
 from tallystick.cli.output import console, json_line, table
 from tallystick.cli.summary import Summary
-from tallystick.cli.targets import asked_target, open_to_read
+from tallystick.cli.targets import asked_target, open_to_read, used
 from tallystick.cli.text import number, quantity, span, tag_text
 from tallystick.queries import seconds_of
 from tallystick.records import COUNTER, GAUGE, TIMING
@@ -53,11 +53,12 @@ def top(
     window_seconds, refresh_seconds = seconds_of(window, "--window"), seconds_of(refresh, "--refresh")
     watched = as_json or sys.stdout.isatty()
     turns = count if count is not None else None if watched else 1
-    backend = open_to_read(asked_target(where))
+    target = asked_target(where)
+    backend = open_to_read(target)
     out = console()
     narrow = out.width < summary.NARROW_COLUMNS
     try:
-        with _screen(out, live=watched and not as_json) as draw:
+        with used(backend, target.url), _screen(out, live=watched and not as_json) as draw:
             for _ in _turns(turns, refresh_seconds):
                 over = _over(window_seconds, 12 if narrow else summary.BARS)
                 found = summary.summaries(backend, names, filters, by, over, limit)
@@ -67,8 +68,6 @@ def top(
                     draw(_table(found, over, by, narrow=narrow))
     except KeyboardInterrupt:
         pass
-    finally:
-        backend.close()
 
 
 def _turns(turns: int | None, refresh_seconds: float) -> Iterator[None]:

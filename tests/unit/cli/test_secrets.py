@@ -10,6 +10,7 @@ import pytest
 from tests.unit.cli.calling import call
 
 from tallystick.backends.sqlite import SqliteBackend
+from tallystick.cli import summary
 from tallystick.testing import counters, make_batch
 
 MODULE = '''
@@ -26,18 +27,30 @@ class Leaky(BaseBackend):
     def open(self):
         if self.parts.hostname == "down": self.fail()
     def report(self, name, kind, value, tags, id): self.fail()
+
+class Deaf(Leaky):
+    """deaf://user:password@host opens, and answers nothing."""
+    def query(self, query): self.lose()
+    def records(self, query, *, newest=None): yield self.lose()
+    def setup(self): self.lose()
+    def check(self): self.lose()
+    def indices(self): self.lose()
+    def prune(self, before): self.lose()
+    def lose(self): raise ConnectionError(f"lost with {self.parts.password}") if self.parts.path else self.fail()
 '''
 SECRETS = ("hunter/2", "hunter%2F2")
 
 
 @pytest.fixture(autouse=True)
 def leaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution that registers `leaky://`."""
+    """A distribution that registers `leaky://` and `deaf://`."""
     info = tmp_path / "site" / "leaky-1.0.dist-info"
     info.mkdir(parents=True)
     (info.parent / "leaky_backend.py").write_text(MODULE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: leaky\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tallystick.backends]\nleaky = leaky_backend:Leaky\n")
+    (info / "entry_points.txt").write_text(
+        "[tallystick.backends]\nleaky = leaky_backend:Leaky\ndeaf = leaky_backend:Deaf\n"
+    )
     monkeypatch.syspath_prepend(str(info.parent))
 
 
@@ -67,3 +80,48 @@ def test_copying_shows_no_password_of_either_database(host: str, tmp_path: Path)
     if host == "choosy":
         reasons = json.loads(done.stdout)["rejected"].values()
         assert set(reasons) == {"RuntimeError: login of ada with '***' failed"}
+
+
+ASKING = [
+    ["query", "a"],
+    ["query", "a", "--aggregate", "sum", "--json"],
+    ["tail"],
+    ["tail", "--no-follow"],
+    ["top", "--count", "1"],
+    ["export"],
+    ["export", "--format", "jsonl"],
+    ["setup"],
+    ["check"],
+    ["indices"],
+    ["prune", "--older-than", "1d", "--yes"],
+]
+
+
+@pytest.mark.parametrize("path", ["", "/lost"])
+@pytest.mark.parametrize("words", ASKING, ids=" ".join)
+def test_what_a_driver_raises_when_it_is_asked_is_one_line(words: list[str], path: str) -> None:
+    done = call(*words, "--backend", f"deaf://ada:hunter%2F2@db{path}", exits=1)
+    why = "ConnectionError: lost with ***" if path else "RuntimeError: login of ada with '***' failed"
+    assert done.stderr == f"tallystick: leaky://db failed: {why}\n"
+
+
+def test_a_driver_that_fails_in_the_middle_of_a_copy_or_an_export_is_one_line_and_leaves_no_file(
+    tmp_path: Path,
+) -> None:
+    url = "deaf://ada:hunter%2F2@db"
+    said = "tallystick: leaky://db failed: RuntimeError: login of ada with '***' failed\n"
+    assert call("copy", url, f"sqlite:///{tmp_path}/new.db", exits=1).stderr == said
+    before = sorted(tmp_path.iterdir())
+    assert call("export", "--backend", url, "-o", tmp_path / "x.csv", exits=1).stderr == said
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_mistake_of_our_own_is_not_said_to_be_the_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: object) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setitem(mistaken.__globals__, "__name__", "tallystick.cli.summary")
+    monkeypatch.setattr(summary, "find_span", mistaken)
+    call("send", "increment", "a")
+    with pytest.raises(KeyError, match="ours"):
+        call("query", "a")
