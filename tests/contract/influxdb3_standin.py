@@ -1,4 +1,4 @@
-"""Stands in for InfluxDB 3: the two calls of its HTTP API that we use, as its documentation describes them.
+"""Stands in for InfluxDB 3: the calls of its HTTP API that we use, as its documentation describes them.
 
     with StandIn() as server:
         Influxdb3Backend.from_url(f"influxdb3://127.0.0.1:{server.port}/metrics")
@@ -16,10 +16,14 @@ import json
 import re
 import sqlite3
 import threading
+import uuid
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+VERSION = "3.2.1"
 
 Values = dict[str, tuple[str, Any]]
 """Type and value of each column."""
@@ -130,25 +134,28 @@ class StandIn:
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
+            def do_GET(self) -> None:
+                if self.admitted():
+                    self.reply(*stand_in._get(urlsplit(self.path).path))
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
+                if self.admitted():
+                    self.reply(*stand_in._post(urlsplit(self.path), body.decode()))
+
+            def admitted(self) -> bool:
                 if token and self.headers.get("Authorization") != f"Bearer {token}":
                     self.reply(401, {"error": "the request was not authenticated"})
-                    return
-                place = urlsplit(self.path)
-                with stand_in._lock:
-                    if place.path == "/api/v3/write_lp":
-                        self.reply(*stand_in._write(parse_qs(place.query), body.decode()))
-                    elif place.path == "/api/v3/query_sql":
-                        self.reply(*stand_in._query(json.loads(body)))
-                    else:
-                        self.reply(404, {"error": "not found"})
+                    return False
+                return True
 
-            def reply(self, status: int, content: Any) -> None:
+            def reply(self, status: int, content: Any, headers: Mapping[str, str] = MappingProxyType({})) -> None:
                 raw = b"" if status == 204 else json.dumps(content).encode()
                 self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 if raw:
                     self.send_header("Content-Type", "application/json")
                     self.send_header("Content-Length", str(len(raw)))
@@ -173,6 +180,21 @@ class StandIn:
         self._server.server_close()
         for database in self.databases.values():
             database.connection.close()
+
+    def _get(self, path: str) -> tuple[int, Any, dict[str, str]]:
+        """`/ping` is documented to say the version, in JSON and in a header."""
+        if path != "/ping":
+            return 404, {"error": "not found"}, {}
+        said = {"version": VERSION, "revision": "0000000000", "process_id": str(uuid.uuid4())}
+        return 200, said, {"X-Influxdb-Version": VERSION, "X-Influxdb-Build": "Core"}
+
+    def _post(self, place: SplitResult, body: str) -> tuple[int, Any]:
+        with self._lock:
+            if place.path == "/api/v3/write_lp":
+                return self._write(parse_qs(place.query), body)
+            if place.path == "/api/v3/query_sql":
+                return self._query(json.loads(body))
+        return 404, {"error": "not found"}
 
     def _write(self, options: dict[str, list[str]], body: str) -> tuple[int, Any]:
         assert options["precision"] == ["nanosecond"]

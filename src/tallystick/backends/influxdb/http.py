@@ -29,6 +29,9 @@ REMEDIES: Final = {
     404: "create it, or correct the backend's URL",
 }
 
+TLS_ALERT: Final = "\x15\x03"
+"""What a server that wants TLS says to plain HTTP begins so: a record of the type alert (RFC 8446, 5.1)."""
+
 
 class Answer(msgspec.Struct, frozen=True):
     """`headers` have names in lower case."""
@@ -101,6 +104,9 @@ class Http:
             yield
         except BaseException as error:
             self.close()
+            if isinstance(error, http.client.BadStatusLine) and str(error).startswith(TLS_ALERT):
+                remedy = "add +https to the scheme of the backend's URL"
+                raise Misconfigured(f"{self.address} speaks TLS: {remedy}") from None
             if isinstance(error, OSError | http.client.HTTPException):
                 raise Unavailable(f"{self.address} did not answer: {_shown(error)}") from None
             raise
@@ -128,6 +134,9 @@ class Http:
                 f"{self.address}: {error.verify_message}; name the authority's certificate with ca_file="
             ) from None
         except OSError as error:
+            if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+                remedy = "leave +https away from the scheme of the backend's URL, or correct its port"
+                raise Misconfigured(f"{self.address} speaks no TLS: {remedy}") from None
             raise Unavailable(f"{self.address} cannot be reached: {_shown(error)}") from None
         connection.sock.settimeout(self.timeout_seconds)
         self._connection, self._pid = connection, os.getpid()
@@ -157,17 +166,33 @@ def check(answer: Answer, address: str) -> Answer:
         return answer
     status = answer.status
     said = f"{address} answered {status}: {answer.text}"
+    if status in (405, 501) or (status == 404 and _is_version_3(address)):  # 3 has what we call, and makes the rest
+        raise Misconfigured(f"{said}; {no_influxdb(address)}{other_version(answer, address)}")
     if status in REMEDIES:
-        raise Misconfigured(f"{said}; {REMEDIES[status]}{_other_version(answer, address)}")
+        raise Misconfigured(f"{said}; {REMEDIES[status]}{other_version(answer, address)}")
     if status == 413:
         raise TooLarge(said)
     if "retention policy not found" in said:
         raise Misconfigured(f"{said}; create it, or correct retention_policy= in the backend's URL")
     if status in (408, 429) or status >= 500:
         raise Unavailable(said, retry_after(answer.headers))
-    if status == 405 or (status == 400 and "x-influxdb-version" not in answer.headers and not _is_version_3(address)):
-        raise Misconfigured(f"{said}; this is no InfluxDB: correct scheme, host and port of the backend's URL")
+    if status == 400 and "x-influxdb-version" not in answer.headers and not _is_version_3(address):
+        raise Misconfigured(f"{said}; {no_influxdb(address)}")
     raise BackendError(said)
+
+
+def taken(answer: Answer, address: str) -> Answer:
+    """The answer to lines that were all stored, which is 204 with every version. What else says that all went well
+    (a proxy's page, an application's) may have stored nothing."""
+    if check(answer, address).status != 204:
+        said = f"{address} answered lines with {answer.status}, where InfluxDB says 204: {answer.text}"
+        raise Misconfigured(f"{said}; {no_influxdb(address)}{other_version(answer, address)}")
+    return answer
+
+
+def no_influxdb(address: str) -> str:
+    name = "InfluxDB 3" if _is_version_3(address) else "InfluxDB"
+    return f"this is no {name}: correct scheme, host and port of the backend's URL"
 
 
 def _is_version_3(address: str) -> bool:
@@ -175,7 +200,7 @@ def _is_version_3(address: str) -> bool:
     return address.startswith("influxdb3")
 
 
-def _other_version(answer: Answer, address: str) -> str:
+def other_version(answer: Answer, address: str) -> str:
     """A hint when the server says that it is of another version than the URL's scheme."""
     version = answer.headers.get("x-influxdb-version", "").lstrip("v")
     scheme = {"1": "influxdb", "2": "influxdb2", "3": "influxdb3"}.get(version[:1])

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from tallystick.backends._url import ServerUrl
-from tallystick.backends.influxdb.http import Answer, Http, basic, check, no_json
+from tallystick.backends.influxdb.http import Answer, Http, basic, check, no_json, taken
 from tallystick.errors import BackendError, Misconfigured, QueryError, SettingsError, Unavailable
 
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -98,7 +98,7 @@ class InfluxqlServer(ABC):
 
     def written(self) -> Answer:
         answer = self.http.receive()
-        return answer if answer.status in (400, 422) else check(answer, self.address)
+        return answer if answer.status in (400, 422) else taken(answer, self.address)
 
     @property
     @abstractmethod

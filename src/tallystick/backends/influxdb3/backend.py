@@ -2,9 +2,9 @@
 `/api/v3/query_sql`.
 
 What differs from versions 1 and 2: the server makes the database with the first line, tells of every refused line by
-its number, has no limit on series, and cannot delete a row. So there is nothing to set up or to prune (a retention is
-set with the server's own tools), and of records with ids of the caller's all versions stay; whoever asks sees the
-newest.
+its number, has no limit on series, and cannot delete a row. So there is nothing to set up, `prune` says what to do
+instead (a retention is set with the server's own tools), and of records with ids of the caller's all versions stay;
+whoever asks sees the newest.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from tallystick.backends._url import ServerUrl, read_url
-from tallystick.backends.base import ACCEPTED, Foreign, WriteResult
-from tallystick.backends.influxdb.http import Answer, Http, check, no_json
+from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
+from tallystick.backends.influxdb.http import Answer, Http, check, no_influxdb, no_json, other_version, taken
 from tallystick.backends.influxdb.lines import Native, Shape, to_record
 from tallystick.backends.influxdb.verdicts import add, refusals
-from tallystick.backends.influxdb3 import sql
+from tallystick.backends.influxdb3 import care, sql
 from tallystick.backends.influxdb3.foreign import answer_foreign
 from tallystick.errors import BackendError, Misconfigured, QueryError, SettingsError, TooLarge, Unavailable
 from tallystick.masking import Secret
@@ -48,7 +48,7 @@ class _Server:
         self.address = f"{url.scheme}://{url.places[0]}/{quote(url.name)}"
         token = url.options.get("token")
         self._http = Http(url, self.address, f"Bearer {token.reveal()}" if token else None)
-        self._database = url.name
+        self.database = url.name
 
     def close(self) -> None:
         self._http.close()
@@ -58,7 +58,7 @@ class _Server:
         return self.written()
 
     def send(self, body: bytes) -> None:
-        options = urlencode({"db": self._database, "precision": "nanosecond", "accept_partial": "true"})
+        options = urlencode({"db": self.database, "precision": "nanosecond", "accept_partial": "true"})
         self._http.send("POST", f"/api/v3/write_lp?{options}", body)
 
     def written(self) -> Answer:
@@ -67,15 +67,27 @@ class _Server:
         if answer.status == 500 and "max request size" in answer.text:
             raise TooLarge(f"{self.address}: {answer.text}")
         if answer.status not in (400, 422):
-            return check(answer, self.address)
+            return taken(answer, self.address)
         lines = refusals(answer)
         if not lines or any("new database would exceed" in line.error_message for line in lines):
             said = f"{answer.text}{f' ({lines[0].error_message})' if lines else ''}"
             raise Misconfigured(f"{self.address} answered {answer.status}: {said}; correct the backend's URL")
         return answer
 
+    def version(self) -> str:
+        """What `GET /ping` says, in a header, and in JSON for those that send no such header. Raises `Misconfigured`
+        for what is no InfluxDB 3: other products answer, too."""
+        answer = self._http.request("GET", "/ping")
+        version = (answer.headers.get("x-influxdb-version") or _said_version(answer.body)).removeprefix("v")
+        if answer.ok and version.startswith("3."):
+            return version
+        if answer.status > 400:
+            check(answer, self.address)
+        said = f"{self.address} answered GET /ping with {answer.status} and no version 3"
+        raise Misconfigured(f"{said}; {no_influxdb(self.address)}{other_version(answer, self.address)}")
+
     def ask(self, statement: str) -> list[sql.Row]:
-        asked = msgspec.json.encode({"db": self._database, "q": statement, "format": "json"})
+        asked = msgspec.json.encode({"db": self.database, "q": statement, "format": "json"})
         answer = self._http.request("POST", "/api/v3/query_sql", asked, "application/json")
         if answer.status == 404 and "database" in answer.text:  # it comes with the first line
             return []
@@ -97,6 +109,13 @@ class _Server:
         for row in self.ask(_COLUMNS):
             found.setdefault(row["table_name"], []).append(row["column_name"])
         return {table: columns for table, columns in found.items() if {"timestamp_ns", "writer"} <= set(columns)}
+
+
+def _said_version(body: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(body)["version"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
 
 
 class Influxdb3Backend:
@@ -159,6 +178,24 @@ class Influxdb3Backend:
             else:
                 last = (record for name in names for record in _newest(server, tables, name, query, newest))
                 yield from sorted(heapq.nlargest(newest, last, key=_order), key=_order)
+
+    def setup(self) -> list[str]:
+        """Asks whether it is the server; nothing is ever missing, since that makes all with the first line."""
+        with closing(_Server(self._url)) as server:
+            server.version()
+        return []
+
+    def check(self) -> list[Line]:
+        with closing(_Server(self._url)) as server:
+            return care.check(server.address, server.version(), server.tables)
+
+    def indices(self) -> list[dict[str, Any]]:
+        with closing(_Server(self._url)) as server:
+            return care.indices(server.ask, server.tables())
+
+    def prune(self, before: float) -> int:
+        """Raises `BackendError`: the server deletes no single record."""
+        care.prune(self.address, self._url.name)
 
 
 def _order(record: Record) -> tuple[int, str, int]:
