@@ -76,7 +76,8 @@ def in_file() -> dict[str, Found]:
     for folder in _project_folders(Path.cwd()):
         for path in (folder / FILE, folder / "pyproject.toml"):
             if path.is_file() and (table := _table(path)) is not None:
-                return {key: Found(value, f"file {path}", key, folder=folder) for key, value in table.items()}
+                place = f"file {os.fsencode(path).decode('utf-8', 'replace')}"
+                return {key: Found(value, place, key, folder=folder) for key, value in table.items()}
     return {}
 
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tallystick.backends._path import own_path
 from tallystick.backends.base import ACCEPTED, WriteResult
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.masking import mask_url
@@ -39,7 +40,7 @@ class LogBackend:
     inline: ClassVar[bool] = True
 
     def __init__(self, logger: str = LOGGER, *, path: Path | str | None = None) -> None:
-        self.path = None if path is None else Path(path).expanduser().absolute()
+        self.path = None if path is None else own_path(path)
         self._name = logger
         self._logger: logging.Logger | None = None
         self._file: _File | None = None

@@ -179,6 +179,47 @@ def test_seconds_to_wait_that_cannot_be_are_refused_before_anything_is_done(
     assert not home.exists()
 
 
+ODD_PATH = "is not UTF-8; give an absolute path that is, or start in another folder\n"
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path) -> bytes:
+    """One whose name is not UTF-8."""
+    odd = os.fsencode(tmp_path) + b"/x\xff"
+    os.mkdir(odd)
+    return odd
+
+
+@pytest.mark.parametrize(
+    "words", [["send", "increment", "a"], ["query"], ["setup"], ["doctor"], ["status"], ["config", "show", "--json"]]
+)
+def test_a_relative_backend_in_a_folder_that_is_not_utf_8_is_refused_with_the_remedy(
+    words: list[str], odd_folder: bytes
+) -> None:
+    Path(os.fsdecode(odd_folder), "tallystick.toml").write_text('backend = "sqlite:///x.db"')
+    command = [sys.executable, "-X", "utf8", "-m", "tallystick", *words]
+    done = subprocess.run(command, cwd=odd_folder, capture_output=True, encoding="utf-8")
+    assert "Traceback" not in done.stderr
+    if words[0] in ("status", "config"):  # which need not open it
+        assert done.returncode == 0
+    elif words == ["doctor"]:
+        assert done.returncode == 1
+        assert ODD_PATH in done.stdout
+    else:
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert done.stderr.endswith(ODD_PATH)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "parquet:///x"])
+def test_a_program_in_such_a_folder_is_told_when_it_makes_its_metrics(url: str, odd_folder: bytes) -> None:
+    program = f"import tallystick\nmetrics = tallystick.Metrics({url!r})\nmetrics.increment('a')"
+    done = subprocess.run([sys.executable, "-X", "utf8", "-c", program], cwd=odd_folder, capture_output=True, text=True)
+    assert "line 2" in done.stderr
+    assert "tallystick.errors.SettingsError: backend: the path" in done.stderr
+    assert done.stderr.endswith(ODD_PATH)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from tallystick.backends._path import own_path
 from tallystick.backends._rows import Native, Part, Shape, day_of, from_rows, parts_of, shared_cells
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.parquet import folder as folders
@@ -64,7 +65,7 @@ class ParquetBackend:
     ) -> None:
         if not compression.isalnum():
             raise SettingsError(f"compression: {compression!r} is no name of a codec; write zstd, snappy or gzip")
-        self.path = Path(path).expanduser().absolute()
+        self.path = own_path(path)
         self.timeout_seconds = timeout_seconds
         self.compression = compression
         self._shape = shape or Native()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote, urlsplit
 
+from tallystick.backends._path import own_path
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.sqlite import care
 from tallystick.backends.sqlite import query as queries
@@ -61,7 +62,7 @@ class SqliteBackend:
     inline: ClassVar[bool] = False
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout_seconds: float = 5.0) -> None:
-        self.path = Path(path).expanduser().absolute()
+        self.path = own_path(path)
         self.busy_timeout_seconds = busy_timeout_seconds
         self._connection: sqlite3.Connection | None = None
         self._writer: Writer | None = None
