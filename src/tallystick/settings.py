@@ -89,7 +89,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ""
     )
     home: Annotated[
-        Path, _is("The folder that holds every pipeline's spool, dead letters and SQLite file.", "a folder's path")
+        Path,
+        _is("The folder that holds every pipeline's spool, dead letters and SQLite file.", "a folder's path in UTF-8"),
     ] = msgspec.field(default_factory=default_home)
     strict: Annotated[
         bool,
@@ -131,7 +132,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 2.0
     spool_limit_bytes: Annotated[
-        int, _is("How large a pipeline's spool may grow.", "a whole number of bytes, at least 131072", ge=131_072)
+        int,
+        _is(
+            "How large a pipeline's spool may grow. Each process that records takes one segment of it (segment_bytes,"
+            " 4 MiB unless it is set), and two once it has filled its first (8 MiB).",
+            "a whole number of bytes, at least 131072",
+            ge=131_072,
+        ),
     ] = 1_000_000_000
     segment_bytes: Annotated[
         int,

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.acceptance.stage import until
 from tests.unit.spool.conftest import deliver_all, line, write_segment
 
 from tallystick.codec import FORMAT, encode_header
 from tallystick.recorder.metrics import Metrics
 from tallystick.records import Header
+from tallystick.settings import Settings, table
 from tallystick.spool.disk import LockFile
 from tallystick.spool.folder import Folder, new_segment_id
 from tallystick.spool.segment import Segment
@@ -36,6 +38,25 @@ def fill(spool: Spool) -> None:
     before = spool._segment
     while spool._segment is before:
         assert spool.append(line(1), "n")
+
+
+def test_a_process_takes_one_segment_and_two_once_its_first_is_full_as_the_settings_say(
+    folder: Folder, make_spool: Make
+) -> None:
+    def taken() -> int:
+        return sum(path.stat().st_size == 4096 for path in folder.segments.iterdir() if path.suffix == ".jsonl")
+
+    spool = make_spool()
+    assert spool.append(line(1), "n")
+    assert taken() == 1
+    fill(spool)
+    assert until(lambda: spool._ready and not spool._old)
+    assert taken() == 2
+    said = table()["spool_limit_bytes"].sentence
+    assert (
+        "takes one segment of it (segment_bytes, 4 MiB unless it is set), and two once it has filled its first" in said
+    )
+    assert Settings().segment_bytes == 4 << 20
 
 
 def test_the_next_segment_is_ready_before_the_one_in_use_is_full(
