@@ -21,7 +21,6 @@ from tallystick.backends.base import Managed
 from tallystick.backends.influxdb import InfluxdbBackend
 from tallystick.backends.influxdb3 import Influxdb3Backend
 from tallystick.errors import BackendError, Misconfigured, Unavailable
-from tallystick.queries import Query
 from tallystick.records import GAUGE, Record
 from tallystick.testing import at, counters, make_batch
 
@@ -133,12 +132,3 @@ def test_no_record_counts_as_delivered_to_what_is_no_influxdb(url: str, status: 
         with pytest.raises(Misconfigured, match="this is no InfluxDB"):
             write_once(backend, make_batch(*counters(3)))
         backend.close()
-
-
-@pytest.mark.parametrize("scheme", ["influxdb", "influxdb2", "influxdb3"])
-def test_tls_to_a_port_without_it_is_told_from_a_server_that_is_down(scheme: str) -> None:
-    make = Influxdb3Backend if scheme == "influxdb3" else InfluxdbBackend
-    with other_product(200) as port:
-        backend = make.from_url(f"{scheme}+https://127.0.0.1:{port}/m")
-        with pytest.raises(Misconfigured, match=r"speaks no TLS: leave \+https away"):
-            backend.query(Query("hits"))

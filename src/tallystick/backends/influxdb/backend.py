@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, ClassVar, Final, Self
 
 from tallystick.backends._url import ServerUrl, read_url
@@ -143,8 +143,8 @@ class InfluxdbBackend:
         return self._open(create=True)
 
     def check(self) -> list[Line]:
-        with self._reader() as server:
-            return care.check(server)
+        with closing(self._version(self._url)) as server:
+            return care.check(server, may_make=self._url.options.get("setup", True))
 
     def indices(self) -> list[dict[str, Any]]:
         with self._reader() as server:

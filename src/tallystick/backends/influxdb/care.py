@@ -6,18 +6,21 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick.backends.base import Line
+from tallystick.backends.influxdb.http import Missing, Unseen
 from tallystick.backends.influxdb.lines import EARLIEST_NS, STEP_NS
 from tallystick.backends.influxdb.servers import InfluxqlServer, identifier
-from tallystick.errors import Misconfigured
 
 SLICE_NS: Final = 7 * 86_400_000_000_000
 """What one call deletes at most: a week, which is mostly one file of the server's."""
 
 
-def check(server: InfluxqlServer) -> list[Line]:
+def check(server: InfluxqlServer, *, may_make: bool) -> list[Line]:
+    """Not `may_make` is `setup=no`, with which a token will do that may write and not look."""
     try:
         server.prepare(create=False)
-    except Misconfigured as error:
+    except Missing as error:
+        if isinstance(error, Unseen) and not may_make:
+            return [Line(ok=True, what=f"{server.address} answers; whether it has the bucket this token may not see")]
         return [Line(ok=False, what=str(error), remedy="tallystick setup creates it, where this user or token may")]
     return [Line(ok=True, what=f"{server.address} is there")]
 

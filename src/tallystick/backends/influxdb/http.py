@@ -54,6 +54,14 @@ class Answer(msgspec.Struct, frozen=True):
             return self.body[:300].decode("utf-8", "replace").strip()
 
 
+class Missing(Misconfigured):
+    """There is no such database, bucket or retention policy."""
+
+
+class Unseen(Missing):
+    """This token sees none, nor anything else: it may be one that may only write."""
+
+
 class Http:
     """`authorization` is the value of the header of that name. Used by one thread at a time."""
 
@@ -108,7 +116,9 @@ class Http:
                 remedy = "add +https to the scheme of the backend's URL"
                 raise Misconfigured(f"{self.address} speaks TLS: {remedy}") from None
             if isinstance(error, OSError | http.client.HTTPException):
-                raise Unavailable(f"{self.address} did not answer: {_shown(error)}") from None
+                closed = self._tls is None and isinstance(error, ConnectionResetError)
+                hint = "; where the server wants TLS, add +https to the URL's scheme" if closed else ""
+                raise Unavailable(f"{self.address} did not answer: {_shown(error)}{hint}") from None
             raise
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from tallystick.backends._url import ServerUrl
-from tallystick.backends.influxdb.http import Answer, Http, basic, check, no_json, taken
+from tallystick.backends.influxdb.http import Answer, Http, Missing, Unseen, basic, check, no_json, taken
 from tallystick.errors import BackendError, Misconfigured, QueryError, SettingsError, Unavailable
 
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -184,7 +184,7 @@ class Server1(InfluxqlServer):
     def _create(self, statement: str, what: str, create: bool) -> None:
         remedy = f"as an administrator run: {statement}"
         if not create:
-            raise Misconfigured(f"{self.address}: there is no {what}; {remedy}")
+            raise Missing(f"{self.address}: there is no {what}; {remedy}")
         try:
             self.ask([statement])
         except (Misconfigured, QueryError) as error:
@@ -240,9 +240,10 @@ class Server2(InfluxqlServer):
         days = self.url.options.get("retention_days")
         rules = [] if days is None else [{"type": "expire", "everySeconds": round(days * 86_400)}]
         remedy = f"run: influx bucket create --name '{self.url.name}', with a token that may"
-        if not create:
-            raise Misconfigured(f"{self.address}: there is no such bucket, or the token may not see it; {remedy}")
         organisations = self._api("GET", "orgs", organisation)["orgs"]
+        if not create:
+            why = f"{self.address}: there is no such bucket, or the token may not see it; {remedy}"
+            raise Missing(why) if organisations else Unseen(why)
         if len(organisations) > 1:
             raise Misconfigured(f"{self.address}: which of {len(organisations)} organisations? Say it with org=")
         if not organisations:

@@ -81,7 +81,12 @@ def _base64(text: str) -> str:
 
 def no_answer(address: str, error: Exception) -> Unavailable:
     """What a driver's exception means that says that no answer came."""
-    cause = str(error)
+    cause = str(error).rpartition(" caused by: ")[2]  # before it, the drivers say the same once more
     if "CERTIFICATE_VERIFY_FAILED" in cause or "CERTIFICATE_REQUIRED" in cause:
         return Misconfigured(f"{address}: TLS: {cause}; name the authority by ca_file=, or a cert_file= of your own")
-    return Unavailable(f"{address} gave no answer: {type(error).__name__}: {cause}")
+    if "WRONG_VERSION_NUMBER" in cause:
+        remedy = "leave +https away from the scheme of the backend's URL, or correct its port"
+        return Misconfigured(f"{address} speaks no TLS: {remedy}")
+    closed = ("RemoteDisconnected" in cause or "ConnectionReset" in cause) and "+https://" not in address
+    hint = "; where the server wants TLS, add +https to the URL's scheme" if closed else ""
+    return Unavailable(f"{address} gave no answer: {cause or type(error).__name__}{hint}")
