@@ -19,6 +19,10 @@ import pytest
 from tallystick import Metrics, Record
 from tallystick.backends.base import BaseBackend
 
+# Only this clock strikes in the midst of system calls, too. It is also pytest-timeout's own, which would
+# be stopped by the first test that sets it: so here a thread keeps the tests' time.
+pytestmark = pytest.mark.timeout(method="thread")
+
 
 class Limit(Exception):
     """As job queues raise for a job that takes too long."""
@@ -42,6 +46,15 @@ HANDLERS: dict[str, Callable[..., None]] = {
     "a method": Raiser().method,
     "a partial": functools.partial(raise_limit, 1),
 }
+
+
+@pytest.fixture(autouse=True)
+def time_limit_of_the_test_itself() -> Iterator[None]:
+    """It is an alarm, too (pytest-timeout's), and no test here may take it away."""
+    handler, armed = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    yield
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) == armed
 
 
 @contextmanager
