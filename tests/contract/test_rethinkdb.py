@@ -308,9 +308,9 @@ def test_without_the_right_to_create_the_statements_are_printed() -> None:
         with pytest.raises(Misconfigured, match="No permission") as caught:
             RethinkdbBackend.from_url(url).open()
         script = str(caught.value).partition("\n")[2].splitlines()
-        assert script[:2] == ['r.dbCreate("forbidden")', 'r.db("forbidden").tableCreate("tallystick")']
-        assert script[2].endswith('.indexCreate("moment")')
-        assert script[3] == 'r.db("forbidden").grant("admin", {read: true, write: true})'
+        assert script[:2] == ['r.dbCreate("forbidden");', 'r.db("forbidden").tableCreate("tallystick");']
+        assert script[2].endswith('.indexCreate("moment");')
+        assert script[3] == 'r.db("forbidden").grant("admin", {read: true, write: true});'
 
 
 def test_of_several_hosts_the_first_that_answers_is_used(standin: StandIn) -> None:

@@ -168,7 +168,7 @@ class RethinkdbBackend:
 
     def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
         r = driver().r
-        with self._asking() as run:
+        with self._asking(make=False) as run:
             if foreign.source not in run(r.db(self._database).table_list()):
                 raise QueryError(f"{self.address}: there is no table {foreign.source!r} in {self._database!r}")
             source = r.db(self._database).table(foreign.source)
@@ -183,8 +183,9 @@ class RethinkdbBackend:
                 yield self._shape.record(document)
 
     @contextmanager
-    def _asking(self) -> Iterator[Any]:
-        """What runs a term, on a connection of its own: the writing one may be at work in another thread."""
+    def _asking(self, *, make: bool = True) -> Iterator[Any]:
+        """What runs a term, on a connection of its own: the writing one may be at work in another thread. With `make`,
+        what is missing of database, table and index is there then."""
         connection = self._connect()
 
         def run(term: Any) -> Any:
@@ -192,7 +193,7 @@ class RethinkdbBackend:
 
         try:
             with translated(self.address):
-                if not self._ready and self._options.get("setup", True):
+                if make and not self._ready and self._options.get("setup", True):
                     self._ensure(run)
                     self._ready = True
                 yield run
@@ -207,20 +208,22 @@ class RethinkdbBackend:
     # --- looking after it ---
 
     def setup(self) -> list[str]:
-        self.open()
-        with self._translated():
-            return self._ensure(self._run)
+        with self._asking(make=False) as run:
+            done = self._ensure(run)
+        self._ready = True
+        return done
 
     def check(self) -> list[Line]:
-        with self._asking() as run:
-            return [Line(ok=True, what=self.address), *care.check(run, self._database, self._table_name)]
+        with self._asking(make=False) as run:
+            answers = Line(ok=True, what=f"{self.address} answers")
+            return [answers, *care.check(run, self._database, self._table_name)]
 
     def indices(self) -> list[dict[str, Any]]:
-        with self._asking() as run:
+        with self._asking(make=False) as run:
             return [care.size(run, self._database, self._table_name)]
 
     def prune(self, before: float) -> int:
-        with self._asking() as run:
+        with self._asking(make=False) as run:
             return care.prune(run, self._database, self._table_name, round(before * 1e9))
 
     @contextmanager

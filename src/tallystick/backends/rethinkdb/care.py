@@ -36,12 +36,13 @@ def ensure(run: Run, database: str, table: str) -> list[str]:
 
 
 def script(database: str, table: str, user: str) -> str:
-    """What an administrator runs in the data explorer for a user who may not create anything."""
+    """What an administrator runs in the data explorer for a user who may not create anything. The explorer divides
+    queries by `;` alone."""
     return (
-        f'r.dbCreate("{database}")\n'
-        f'r.db("{database}").tableCreate("{table}")\n'
-        f'r.db("{database}").table("{table}").indexCreate("{INDEX}")\n'
-        f'r.db("{database}").grant({json.dumps(user)}, {{read: true, write: true}})'
+        f'r.dbCreate("{database}");\n'
+        f'r.db("{database}").tableCreate("{table}");\n'
+        f'r.db("{database}").table("{table}").indexCreate("{INDEX}");\n'
+        f'r.db("{database}").grant({json.dumps(user)}, {{read: true, write: true}});'
     )
 
 

@@ -55,12 +55,18 @@ class Wire:
         while message is not None:
             if message:
                 self._send(message)
-            reply = bytearray()
+            message = handshake.next_message(self._greeting())
+
+    def _greeting(self) -> bytes:
+        reply = bytearray()
+        try:
             while (sign := self.recvall(1, None)) != b"\0":
                 reply += sign
                 if len(reply) > LONGEST_GREETING_BYTES:
                     raise ConnectionError("what answers there is no RethinkDB server")
-            message = handshake.next_message(bytes(reply))
+        except TimeoutError:
+            raise TimeoutError("it took the connection, but did not greet in time as RethinkDB does") from None
+        return bytes(reply)
 
     def expect_reply(self) -> None:
         """From now on, the next reply has the time of one call."""
@@ -147,7 +153,12 @@ def connect(url: ServerUrl, address: str) -> Any:
             if any(sign in str(error) for sign in ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")):
                 cure = "name a certificate that the server takes with cert_file= and key_file="
                 raise Misconfigured(f"{address}: {error}; {cure}") from None
-            reasons.append(f"{place(host, port)}: {str(error) or type(error).__name__}")
+            if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+                cure = "leave tls=yes and ca_file= away, or correct its port"
+                raise Misconfigured(f"{address}: {place(host, port)} speaks no TLS; {cure}") from None
+            closed = tls is None and isinstance(error, ConnectionResetError)
+            hint = " (where the server wants TLS, add tls=yes)" if closed else ""
+            reasons.append(f"{place(host, port)}: {str(error) or type(error).__name__}{hint}")
     raise Unavailable(f"{address}: cannot connect to {'; '.join(reasons)}")
 
 
