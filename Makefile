@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 # Two tests at a time: many wait for a server or a clock. All tests of a class or file stay in one process.
-AT_ONCE ?= --numprocesses 2 --dist loadscope
+AT_ONCE ?= --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format types bench services docs clean
