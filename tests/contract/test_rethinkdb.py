@@ -11,8 +11,6 @@ from __future__ import annotations
 import itertools
 import os
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,18 +165,6 @@ def test_one_bad_record_in_a_thousand_harms_no_other(backend: RethinkdbBackend, 
     assert list(rejected) == [500]
     good = {record.offset for index, record in enumerate(batch.records) if index != 500}
     assert {record.offset for record in backend.records(Query())} == good
-
-
-def test_the_examples_of_the_page_run(standin: StandIn, tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs/how-to/backends/rethinkdb.md").read_text()
-    code = "\n".join(part.partition("```")[0] for part in page.split("```python\n")[1:])
-    code = code.replace("localhost:28015", f"127.0.0.1:{standin.port}")
-    code = code.replace('"localhost", 28015', f'"127.0.0.1", {standin.port}')
-    environment = {**os.environ, "HOME": str(tmp_path), "TALLYSTICK_HOME": str(tmp_path / "tallystick")}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, timeout=60)
-    assert done.returncode == 0
-    assert "docs_example" in standin.store.databases
-    del standin.store.databases["docs_example"]
 
 
 def test_after_the_servers_death_and_return_it_connects_again() -> None:

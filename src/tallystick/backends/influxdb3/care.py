@@ -19,7 +19,8 @@ def check(address: str, version: str, tables: Callable[[], Tables]) -> list[Line
     except (QueryError, Misconfigured) as error:
         lines.append(Line(ok=False, what=str(error), remedy="questions need a token that may query; writing does not"))
     else:
-        there = f"{found} tables of records" if found else "no record yet; the first makes database and table"
+        tables_of = "1 table" if found == 1 else f"{found} tables"
+        there = f"{tables_of} of records" if found else "no record yet; the first makes database and table"
         lines.append(Line(ok=True, what=there))
     return lines
 
