@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from rethinkdb import RethinkDB
+from tests.contract.faults import write_once
 from tests.contract.http_gate import HttpGate
 from tests.contract.search_access import certificates
 from tests.rethinkdb.standin import StandIn
@@ -16,6 +17,7 @@ from tallystick.backends.base import Foreign
 from tallystick.backends.rethinkdb import RethinkdbBackend
 from tallystick.errors import Misconfigured, QueryError, Unavailable
 from tallystick.queries import Query
+from tallystick.testing import counters, make_batch
 
 
 @pytest.fixture
@@ -64,6 +66,22 @@ def test_who_only_looks_or_asks_for_other_peoples_data_makes_nothing(standin: St
         with pytest.raises((Misconfigured, QueryError), match="does not exist"):
             act()
     assert "shop" not in standin.store.databases
+
+
+@pytest.mark.parametrize("gone", ["database", "table"])
+def test_what_went_away_is_made_again_while_an_application_runs(standin: StandIn, gone: str) -> None:
+    backend, batch = on(standin.port), make_batch(*counters(3))
+    write_once(backend, batch)
+    if gone == "database":
+        del standin.store.databases["shop"]
+    else:
+        del standin.store.databases["shop"]["tallystick"]
+    with pytest.raises(Misconfigured, match="does not exist"):
+        backend.write(batch)
+    write_once(backend, batch)
+    assert all(line.ok for line in backend.check())
+    assert len(list(backend.records(Query()))) == 3
+    backend.close()
 
 
 def test_tls_to_a_server_without_it_is_said(standin: StandIn) -> None:

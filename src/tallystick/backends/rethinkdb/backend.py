@@ -231,8 +231,10 @@ class RethinkdbBackend:
         try:
             with translated(self.address):
                 yield
-        except Unavailable:
+        except Unavailable as error:
             self.close()  # the next `open` makes a new connection
+            if isinstance(error, Misconfigured):
+                self._ready = False  # and looks what went away, to make it again if it may
             raise
 
 
