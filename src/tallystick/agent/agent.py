@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -32,6 +31,7 @@ from tallystick.masking import hider
 from tallystick.spool.dead import DeadLetters
 from tallystick.spool.folder import Folder
 from tallystick.spool.source import SpoolSource
+from tallystick.spool.worker import Worker
 
 logger = logging.getLogger("tallystick.agent")
 
@@ -79,7 +79,7 @@ class Agent:
         self._wake: SimpleQueue[None] = SimpleQueue()  # put to by signal handlers, too: an Event could deadlock there
         self._stopping = False
         self._finish_by = float("inf")
-        self._thread: threading.Thread | None = None
+        self._thread: Worker | None = None
         self._source: SpoolSource | None = None
         self._attempt: Attempt | None = None
         self._last_save = self._last_house = self._last_sync = 0.0
@@ -92,9 +92,8 @@ class Agent:
     def start(self) -> None:
         """Run in a daemon thread of this process. Idempotent."""
         if self._thread is None and not self._stopping:
-            self._thread = threading.Thread(target=self.run, name="tallystick-agent", daemon=True)
-            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down; the spool keeps everything
-                self._thread.start()
+            thread = self._thread = Worker(self.run, "tallystick-agent")
+            thread.start()
 
     def wake(self) -> None:
         """There is something to deliver: do not wait for the next look."""
@@ -109,12 +108,11 @@ class Agent:
     def stop(self, timeout_seconds: float = 0.0) -> bool:
         """`finish`, and wait for it. True when the agent has ended in time."""
         self.finish(timeout_seconds)
-        if self._thread is None or not self._thread.is_alive():
+        thread = self._thread
+        if thread is None or thread.join(timeout_seconds + 0.1):
             return True
-        self._thread.join(timeout_seconds + 0.1)
-        if self._thread.is_alive():
-            self.leave()
-        return not self._thread.is_alive()
+        self.leave()
+        return thread.ended
 
     def leave(self) -> None:
         """It hangs in its backend and is left there until the process ends: that is to be no crash of the records that

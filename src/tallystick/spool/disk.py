@@ -131,6 +131,15 @@ def rename(old: Path, new: Path) -> None:
     os.replace(old, new)
 
 
+def put_in_place(fd: int, aside: Path, path: Path) -> None:
+    """Rename the file that is open as `fd`. A child that a signal handler forked right before this may have done it."""
+    try:
+        rename(aside, path)
+    except FileNotFoundError:
+        if not os.path.exists(path) or not os.path.samestat(os.fstat(fd), os.stat(path)):
+            raise
+
+
 def remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)

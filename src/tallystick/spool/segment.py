@@ -82,7 +82,7 @@ class Segment:
             self.write = self._writer(size_bytes)
             self.write(encode_header(header))
             if not self._inherited:
-                disk.rename(self._aside, path)
+                disk.put_in_place(self._fd, self._aside, path)
         except BaseException:
             self.abandon()
             if not self._inherited:

@@ -33,6 +33,7 @@ from tallystick.spool.folder import Folder, new_segment_id
 from tallystick.spool.forks import inherited
 from tallystick.spool.segment import Lines, Segment
 from tallystick.spool.tally import Tally
+from tallystick.spool.worker import Worker
 
 WhenFull = Literal["drop_new", "drop_old", "block"]
 FullReason = Literal["spool_limit", "disk_full", "spool_error"]
@@ -192,15 +193,7 @@ class Spool:
         """A new segment, or None when there is no room for it, or it cannot be made."""
         pid = os.getpid()  # before the name is chosen
         app, host, tags = self._about
-        header = Header(
-            tallystick=FORMAT,
-            segment=new_segment_id(),
-            host=host,
-            pid=pid,
-            app=app,
-            started=time.time_ns(),
-            tags=tags,
-        )
+        header = Header(FORMAT, new_segment_id(), host, pid, app, started=time.time_ns(), tags=tags)
         try:
             if self.folder.size_bytes() + self.segment_bytes > self.limit_bytes:
                 self._full_reason = "spool_limit"
@@ -213,6 +206,8 @@ class Spool:
             self._full_reason = "disk_full"
         except SpoolError:
             raise
+        except FileExistsError:  # a child that a signal handler forked right before was quicker to take the name
+            return self._make(warm=warm)
         except OSError as error:  # no room, or the folder was taken away: what is recorded meanwhile is counted
             if from_handler(error):
                 raise
@@ -225,9 +220,8 @@ class Spool:
         self._wake.put(None)
         if not self._tended and not self._closed:
             self._tended = True
-            tender = threading.Thread(target=self._tend, args=(self._wake,), name="tallystick-spool", daemon=True)
-            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: `close` does the work
-                tender.start()
+            wake = self._wake
+            Worker(lambda: self._tend(wake), "tallystick-spool").start()  # if it cannot, `close` does the work
 
     def _tend(self, wake: SimpleQueue[None]) -> None:
         while not self._closed:
@@ -253,7 +247,7 @@ class Spool:
 
     def _seal_old(self) -> None:
         for segment in list(self._old):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # in a child that goes on here it is the parent's, and shut
                 segment.seal(durable=self._always_sync)
             with contextlib.suppress(ValueError):  # `close` was here meanwhile
                 self._old.remove(segment)
@@ -278,16 +272,17 @@ class Spool:
         with self._lock:
             self._closed = True
             self.write = self._no_segment
-            if self._segment is not None:
-                self._old.append(self._segment)
-                self._segment = None
+            segment, self._segment = self._segment, None
+            if segment is not None:
+                self._old.append(segment)
         self._discard_all_if_closed()
         self._seal_old()
         self._wake.put(None)
         self.tally.close()
         # The tender never waits for what a call holds, but a call of this thread may hold what `close` interrupted.
-        if self._tending.acquire(timeout=TENDER_SECONDS):
-            self._tending.release()
+        tending = self._tending
+        if tending.acquire(timeout=TENDER_SECONDS):
+            tending.release()
 
     def forget_parent(self) -> None:
         """In a forked child: the segments, the thread and the counts are the parent's."""

@@ -126,14 +126,14 @@ class Tally:
             with no_fork:
                 if self._forgotten:
                     return None
-                file.fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, disk.FILE_MODE)
+                file.fd = os.open(aside, os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
             disk.try_lock(file.fd, aside)
             self._with_reserve(lambda: disk.allocate(file.fd, SLOT_BYTES * SLOTS))
             with no_fork:
                 file.map = mmap.mmap(file.fd, SLOT_BYTES * SLOTS)
-            file.close_descriptor()  # the map has one of its own, and ends with this object
             if not self._forgotten:
-                disk.rename(aside, path)
+                disk.put_in_place(file.fd, aside, path)
+                file.close_descriptor()  # the map has one of its own, and ends with this object
                 return file
             file.close()  # a signal handler forked meanwhile, and its child has come back to here
         except BaseException as error:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import signal
+import sys
+import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
+from tests.acceptance.stage import until
 from tests.unit.spool.conftest import line
 
+from tallystick.agent.agent import Agent
 from tallystick.recorder.metrics import Metrics
+from tallystick.recorder.route import SpoolRoute
 from tallystick.spool import disk, tally
 from tallystick.spool import spool as writing
 from tallystick.spool.folder import Folder
+from tallystick.spool.forks import inherited
 from tallystick.spool.segment import Segment
 from tallystick.spool.spool import Spool
 
@@ -112,6 +123,86 @@ def test_parent_and_child_each_keep_all_their_records(
     assert found[children[0]].total() == 150 + len(common)
 
 
+@pytest.mark.parametrize(("owner", "step", "makes"), [(os, "open", 0), (disk, "rename", 1)], ids=["open", "rename"])
+def test_a_child_that_is_quicker_to_make_a_file_takes_nothing_from_its_parent(
+    folder: Folder, make_spool: MakeSpool, monkeypatch: pytest.MonkeyPatch, owner: object, step: str, makes: int
+) -> None:
+    real, struck, parent = getattr(owner, step), list[int](), os.getpid()
+
+    def stricken(*args: Any, **kwargs: Any) -> object:
+        if not struck and str(args[0]).endswith(".new"):
+            struck.append(1)
+            signal.raise_signal(signal.SIGVTALRM)
+            if os.getpid() == parent:
+                assert until(Path(args[makes]).exists)
+        return real(*args, **kwargs)
+
+    spool = make_spool()
+    monkeypatch.setattr(owner, step, stricken)
+    with forking() as children:
+        kept = spool.append(line("common"), "n")
+        own = "parent" if os.getpid() == parent else "child"
+        kept = spool.append(line(own), "n") and kept
+        if os.getpid() != parent:
+            os._exit(0 if kept and not spool.tally.counts else 1)
+        assert os.waitpid(children[0], 0)[1] == 0
+    assert kept
+    assert not spool.tally.counts
+    assert values(folder) == {one: {"common": 1, who: 1} for one, who in ((parent, "parent"), (children[0], "child"))}
+
+
+AROUND_THREADS: list[Any] = [
+    threading.Thread.start, threading.Event.wait, threading.Condition.wait, threading.Thread.join,
+    Spool._wake_tender, Spool.close, Spool._seal_old, Segment.seal, SpoolRoute._start, SpoolRoute.close, Agent.start,
+    Agent.stop,
+]  # fmt: skip
+
+
+@contextmanager
+def fork_at_line(number: int) -> Iterator[list[int]]:
+    """The child of a fork at this line, counting those that are run in `AROUND_THREADS` by this thread."""
+    codes, lines, children = {one.__code__ for one in AROUND_THREADS}, itertools.count(1), list[int]()
+
+    def strike(frame: FrameType, event: str, argument: object) -> Any:
+        if event == "line" and next(lines) == number:
+            children.append(os.fork())
+            if not children[0]:
+                sys.settrace(None)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(20)
+        return strike
+
+    before = sys.gettrace()
+    sys.settrace(lambda frame, *_: strike if frame.f_code in codes else None)
+    try:
+        yield children
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("deliver", ["off", "thread"])
+def test_a_handlers_child_that_goes_on_where_a_thread_is_started_or_ended_ends_well(
+    home: Path, deliver: str, thorough: bool
+) -> None:
+    """No thread is there that its parent was starting or waiting for: the child must not wait for it."""
+    for number in itertools.count(1, 1 if thorough else 3):
+        with fork_at_line(number) as children:
+            try:
+                metrics = Metrics(home=home, deliver=deliver, segment_bytes=65_536, exit_timeout_seconds=0.5)
+                for _ in range(70):
+                    metrics.event("n", "x" * 900)
+                metrics.close()
+            except BaseException:
+                traceback.print_exc()
+                raise
+            finally:
+                if children and not children[0]:
+                    os._exit(1 if sys.exc_info()[0] else 0)
+        if not children:
+            break
+        assert os.waitpid(children[0], 0)[1] == 0, f"forked at line {number}"
+
+
 @pytest.mark.parametrize("step", ["try_lock", "allocate", "rename"])
 def test_a_childs_counts_do_not_touch_its_parents(folder: Folder, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     real, struck = getattr(disk, step), list[int]()
@@ -122,8 +213,15 @@ def test_a_childs_counts_do_not_touch_its_parents(folder: Folder, monkeypatch: p
             signal.raise_signal(signal.SIGVTALRM)
         return real(*args, **kwargs)
 
+    class Owner:
+        """As a spool is: its child's counts go elsewhere."""
+
+        def forget_parent(self) -> None:
+            counts.forget()
+
     monkeypatch.setattr(disk, step, stricken)
-    parent, counts = os.getpid(), tally.Tally(folder.tally("a"))
+    parent, counts, owner = os.getpid(), tally.Tally(folder.tally("a")), Owner()
+    inherited(owner)
     with forking() as children:
         counts.add("refused", "nan", "n")
         if os.getpid() != parent:

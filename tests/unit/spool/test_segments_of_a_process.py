@@ -92,6 +92,7 @@ def test_a_closed_spool_that_nobody_holds_is_really_gone(folder: Folder) -> None
     spool = Spool(folder, segment_bytes=4096)
     assert spool.append(line(0), "n")
     fill(spool)
+    assert until(tender)
     thread = tender()
     assert thread is not None
     spool.close()
