@@ -36,7 +36,7 @@ LOST: Final = {
 }
 """Why records are dropped that nobody gave up, and the remedy for each."""
 
-MOVE_AWAY: Final = "move it away; a file of that name is made when it is needed"
+MOVE_AWAY: Final = "move it away; what belongs there is made when it is needed"
 
 LOOKS: Final = 3
 LOOK_AGAIN_SECONDS: Final = 0.4

@@ -15,6 +15,7 @@ from collections import Counter
 
 import msgspec
 
+from tallystick.errors import SpoolError
 from tallystick.spool import tally
 from tallystick.spool.dead import DeadLetters
 from tallystick.spool.folder import Folder
@@ -143,8 +144,11 @@ def _pending(folder: Folder, positions: Positions) -> tuple[Counter[str], float,
             reader = SegmentReader(folder.segment(identity), positions.at.get(identity, 0))
         except FileNotFoundError:
             continue
-        except OSError as error:
+        except SpoolError as error:
             unreadable.append(str(error))
+            continue
+        except OSError as error:
+            unreadable.append(f"{folder.segment(identity)}: {error.strerror}")
             continue
         try:
             if not pending and (first := reader.lines(1)):

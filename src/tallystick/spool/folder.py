@@ -210,7 +210,7 @@ def pipelines(home: Path | str) -> list[Folder]:
     return [
         Folder(home, entry.name)
         for entry in sorted(entries, key=lambda e: e.name)
-        if Path(entry.path, "segments").is_dir()
+        if any(os.path.lexists(os.path.join(entry.path, name)) for name in ("segments", "pipeline.json"))
     ]
 
 

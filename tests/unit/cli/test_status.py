@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -148,7 +149,7 @@ def test_a_pipeline_that_cannot_be_read_is_named_with_the_remedy_and_hides_no_ot
     path = home / "default" / name
     path.unlink(missing_ok=True)
     path.mkdir()
-    says = f"{path}: Is a directory; move it away; a file of that name is made when it is needed"
+    says = f"{path}: Is a directory; move it away; what belongs there is made when it is needed"
     shown = call("status", exits=1).stdout
     assert says in shown
     assert "other → " in shown
@@ -160,6 +161,29 @@ def test_a_pipeline_that_cannot_be_read_is_named_with_the_remedy_and_hides_no_ot
     found = findings(exits=1)
     assert f"default: {path} is no file; move it away" in found["fail"]
     assert "other: 1 accepted" in found["ok"]
+
+
+def test_a_pipeline_without_its_folder_of_segments_is_still_one(home: Path) -> None:
+    call("send", "increment", "a")
+    segments = Folder(home).segments
+    shutil.rmtree(segments)
+    assert "1 accepted = 1 delivered" in call("status").stdout
+    segments.write_text("in the way")
+    says = f"{segments}: Not a directory; move it away; what belongs there is made when it is needed"
+    assert says in call("status", exits=1).stdout
+    assert f"default: {segments} is no folder; move it away" in findings(exits=1)["fail"]
+    for words in (["spool", "list"], ["spool", "check"], ["agent", "--once"], ["send", "increment", "a"]):
+        assert str(segments) in call(*words, exits=1).stderr, words
+
+
+def test_a_segment_that_is_a_folder_is_named_and_no_reason_to_upgrade(home: Path) -> None:
+    wait_in_spool()
+    odd = Folder(home).segment("0123456789abcdef01234567")
+    odd.mkdir()
+    assert f"unreadable here: {odd}: Is a directory" in call("status", "--check", exits=1).stdout
+    found = findings(exits=1)["fail"]
+    assert f"default: {odd}: Is a directory; move it away, or run as the user who owns it" in found
+    assert "upgrade" not in found
 
 
 @pytest.mark.parametrize("how", ["a folder", "a link to nowhere", "a link to itself"])

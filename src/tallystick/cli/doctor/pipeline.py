@@ -50,6 +50,8 @@ def files(folder: Folder) -> Iterator[Finding]:
     for path in folder.files:
         if why := _unusable(path):
             yield fail(f"{path} {why}", MOVE_AWAY)
+    if os.path.lexists(folder.segments) and not os.path.isdir(folder.segments):
+        yield fail(f"{folder.segments} is no folder", MOVE_AWAY)
     found = {path: _status(path) for path in [folder.path, *folder.path.rglob("*")]}
     there = {path: status for path, status in found.items() if status is not None}
     shut = [path for path in there if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))]
@@ -88,7 +90,8 @@ def books(one: Health, settings: Settings) -> Iterator[Finding]:
     else:
         yield ok(account.line())
     for reason in account.unreadable:
-        yield fail(reason, "upgrade tallystick here")
+        upgrade = "upgrade tallystick" in reason
+        yield fail(reason, "" if upgrade else "move it away, or run as the user who owns it")
     if dead := sum(account.dead.values()):
         yield warn(f"{number(dead)} dead letters", f"see `tallystick dead list --pipeline {folder.name}`")
     for reason, names in account.dropped.items():
