@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.services"]
+if "TALLYSTICK_CONTRACT_TABLE" in os.environ:
+    pytest_plugins.append("tests.contract.page")
 
 # No deadlines: a shared machine may stall any example, and a promise about time has a test of its own.
 settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)

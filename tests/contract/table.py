@@ -14,7 +14,7 @@ is not kept. Nobody writes this page: a run of the contract does, on the real se
 itself. A stand-in takes the place of a server that cannot be had. To write it anew, or (with `-k`) some columns of it:
 
 ```text
-TALLYSTICK_CONTRACT_TABLE=docs/reference/backends.md make test AT_ONCE=
+TALLYSTICK_CONTRACT_TABLE=docs/reference/backends.md make test
 ```
 """
 
