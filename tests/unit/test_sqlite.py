@@ -196,6 +196,84 @@ def test_check_names_what_was_changed_by_hand(backend: SqliteBackend) -> None:
     ]
 
 
+# Segments that lost their row
+
+
+def change(backend: SqliteBackend, sql: str) -> None:
+    with closing(sqlite3.connect(backend.path)) as connection:
+        connection.executescript(sql)
+
+
+@pytest.mark.parametrize("mark", ["kept", "of a store from before the mark"])
+@pytest.mark.parametrize("also", ["", "DELETE FROM ledger;", "DELETE FROM points;"])
+def test_a_number_that_ledger_or_points_know_is_never_given_again(backend: SqliteBackend, also: str, mark: str) -> None:
+    """A new segment under the number of a lost one would find its own records in the ledger, and store none."""
+    backend.write(make_batch(*counters(100, "before")))
+    change(backend, "DELETE FROM segments;" + also)
+    if mark != "kept":
+        change(backend, "DELETE FROM meta WHERE key = 'segments'")
+    other = SqliteBackend(backend.path)
+    other.write(make_batch(*counters(100, "after")))
+    other.close()
+    assert total(backend, "after") == 100
+    old = list(backend.records(Query("before")))
+    assert {record.header.segment for record in old}.isdisjoint(
+        r.header.segment for r in backend.records(Query("after"))
+    )
+    assert len(old) == (0 if "points" in also else 100)
+
+
+@pytest.mark.parametrize("which", ["id > 1", "id = 2"])
+def test_a_number_is_not_given_again_when_only_some_rows_went_away(backend: SqliteBackend, which: str) -> None:
+    for name in ("one", "two", "three"):
+        backend.write(make_batch(*counters(10, name)))
+    change(backend, f"DELETE FROM segments WHERE {which}; DELETE FROM ledger WHERE segment > 1;")
+    backend.write(make_batch(*counters(10, "four")))
+    segments = {
+        name: {r.header.segment for r in backend.records(Query(name))} for name in ("one", "two", "three", "four")
+    }
+    assert len(set().union(*segments.values())) == 4
+
+
+def test_a_writer_goes_on_when_the_row_of_its_segment_goes_away(backend: SqliteBackend) -> None:
+    whole = make_batch(*counters(100))
+    first, second = whole.split(50)
+    backend.write(first)
+    change(backend, "DELETE FROM segments")
+    backend.write(second)
+    assert total(backend) == 100
+    stored = {record.offset: record.header.segment for record in backend.records(Query())}
+    assert [stored[record.offset] == whole.segment for record in whole.records] == [False] * 50 + [True] * 50
+    assert rows(backend, "SELECT count(*) FROM records") == [(50,)]
+
+
+@pytest.mark.parametrize("also", ["", "DELETE FROM ledger;", "DELETE FROM points;"])
+def test_check_tells_of_lost_segments_and_setup_gives_them_a_row(backend: SqliteBackend, also: str) -> None:
+    backend.write(make_batch(*counters(100), Record(at(0), GAUGE, "own", 1, own_id="mine")))
+    change(backend, "DELETE FROM segments;" + also)
+    backend.write(make_batch(*counters(5)))
+    (line,) = [line for line in backend.check() if not line.ok]
+    assert "1 segment(s) lost their row" in line.what
+    assert "tallystick setup" in line.remedy
+    before = by_id(backend.records(Query()))
+    assert len(backend.setup()) == 1
+    assert [line for line in backend.check() if not line.ok] == []
+    assert by_id(backend.records(Query())) == before
+    assert rows(backend, "SELECT count(*) FROM records") == [(5 if "points" in also else 106,)]
+    assert backend.setup() == []
+
+
+def test_lost_segments_of_two_files_are_not_taken_for_one(backend: SqliteBackend, tmp_path: Path) -> None:
+    found: list[Record] = []
+    for number in range(2):
+        one = SqliteBackend(tmp_path / f"{number}.db")
+        one.write(make_batch(*counters(10)))
+        change(one, "DELETE FROM segments")
+        found += one.records(Query())
+        one.close()
+    assert len(by_id(found)) == 20
+
+
 def test_a_commit_reaches_the_disk_before_it_is_acknowledged(backend: SqliteBackend) -> None:
     assert backend._connection is not None
     assert backend._connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"

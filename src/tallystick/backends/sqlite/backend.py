@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from tallystick.backends._path import own_path
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
-from tallystick.backends.sqlite import care
+from tallystick.backends.sqlite import care, segments
 from tallystick.backends.sqlite import query as queries
 from tallystick.backends.sqlite import schema as schemas
 from tallystick.backends.sqlite.foreign import answer_foreign
@@ -95,7 +95,7 @@ class SqliteBackend:
     def open(self) -> None:
         """Cheap when open. A file that was moved away or removed is made anew: writing on would go to nowhere."""
         if self._writer is None or self._pid != os.getpid() or self._file != _identity(self.path):
-            self.setup()
+            self._make_ready()
 
     def write(self, batch: Batch) -> WriteResult:
         if not batch.records:
@@ -128,6 +128,13 @@ class SqliteBackend:
             _left_behind.append(connection)
 
     def setup(self) -> list[str]:
+        done = self._make_ready()
+        assert self._connection is not None
+        with self._translated():
+            return done + segments.adopt(self._connection)
+
+    def _make_ready(self) -> list[str]:
+        """Open anew, with the tables there; says what was done for that."""
         with self._translated():
             self._complete()
         self.close()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tallystick.backends.base import Line
 from tallystick.backends.sqlite import schema as schemas
+from tallystick.backends.sqlite import segments
 
 _SLICE_SECONDS: Final = 0.05
 """About how long one transaction of `prune` holds the write lock."""
@@ -34,14 +35,26 @@ def check(connection: sqlite3.Connection, path: Path) -> list[Line]:
         lines.append(Line(ok=False, what=f"schema {found} is newer than we are", remedy="upgrade tallystick here"))
     else:
         lines.append(Line(ok=True, what=f"schema {found}"))
+    different = schemas.differences(connection)
     lines += [
         Line(ok=False, what=f"{name} is not as we make it", remedy="move the file away, or repair it by hand")
-        for name in schemas.differences(connection)
+        for name in different
     ]
+    lines += _lost(connection) if not any(name.startswith("CREATE TABLE") for name in different) else []
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     remedy = "put the file on a local disk; on this one, readers and the writer wait for each other"
     lines.append(Line(ok=mode == "wal", what=f"journal mode {mode}", remedy="" if mode == "wal" else remedy))
     return lines
+
+
+def _lost(connection: sqlite3.Connection) -> list[Line]:
+    lost = segments.lost(connection)
+    what = f"{len(lost)} segment(s) lost their row in the table segments, and their records are not in the view records"
+    remedy = (
+        "put its rows back from a backup, or run `tallystick setup`, which makes them anew without host, application"
+        " and process"
+    )
+    return [Line(ok=False, what=what, remedy=remedy)] if lost else []
 
 
 def indices(connection: sqlite3.Connection, path: Path) -> list[dict[str, Any]]:

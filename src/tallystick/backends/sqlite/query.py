@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.backends._sql import from_cells
+from tallystick.backends.sqlite.segments import stand_in
 from tallystick.errors import QueryError
 from tallystick.queries import Query, Series, finish, is_pattern
 from tallystick.records import Header, Record
@@ -251,8 +252,13 @@ class _Lookup:
         return known
 
     def _learn_header(self, segment: int) -> Header:
-        text, host, pid, app, started, tags = self._connection.execute(
+        found = self._connection.execute(
             "SELECT segment, host, pid, app, started, tags FROM segments WHERE id = ?", (segment,)
         ).fetchone()
-        self._headers[segment] = Header(1, text, host, pid, app, started, msgspec.json.decode(tags))
-        return self._headers[segment]
+        if found is None:
+            header = stand_in(self._connection, segment)
+        else:
+            text, host, pid, app, started, tags = found
+            header = Header(1, text, host, pid, app, started, msgspec.json.decode(tags))
+        self._headers[segment] = header
+        return header

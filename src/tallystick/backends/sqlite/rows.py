@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.backends._sql import Range, cells, covered, not_stored
+from tallystick.backends.sqlite.segments import new_number
 from tallystick.codec import encode
 from tallystick.records import Batch, Header, Record, Tags, checked_rate
 
@@ -206,13 +207,13 @@ class Writer:
         found = self._connection.execute("SELECT id FROM segments WHERE segment = ?", (header.segment,)).fetchone()
         if found:
             return int(found[0])
-        row = (header.segment, header.host, header.pid, header.app, header.started, encode(header.tags).decode())
-        cursor = self._connection.execute(
-            "INSERT INTO segments (segment, host, pid, app, started, tags, written, newest_ns)"
-            " VALUES (?, ?, ?, ?, ?, ?, 0, -9223372036854775808)",
-            row,
+        number, tags = new_number(self._connection), encode(header.tags).decode()
+        self._connection.execute(
+            "INSERT INTO segments (id, segment, host, pid, app, started, tags, written, newest_ns)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, 0, -9223372036854775808)",
+            (number, header.segment, header.host, header.pid, header.app, header.started, tags),
         )
-        return cursor.lastrowid or 0
+        return number
 
     def _stored(self, segment: int, batch: Batch) -> list[Range]:
         """The ranges in the ledger that overlap or touch the batch's."""
