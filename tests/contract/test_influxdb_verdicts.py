@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.contract.faults import write_once, write_until_stored
-from tests.contract.http_gate import HttpGate, Reply, Request
+from tests.contract.http_gate import HttpGate
 from tests.contract.influxdb import drop, fresh, is_write, names, new_name, server_of, url_of, write_lines
 from tests.services import service
 
@@ -189,13 +189,7 @@ def test_a_server_in_trouble_is_waited_for_as_it_says(
     backend = InfluxdbBackend.from_url(url_of(version, gate.port))
     backend.open()
     batch = make_batch(*counters(5_000))
-    answered: list[int] = []
-
-    def second_piece(request: Request) -> Reply | None:
-        answered.append(1)
-        return (status, headers, b'{"error": "in trouble"}') if is_write(request) and len(answered) == 2 else None
-
-    gate.rule = second_piece
+    gate.rule = lambda request: (status, headers, b'{"error": "in trouble"}') if is_write(request) else None
     with pytest.raises(error) as caught:
         backend.write(batch)
     assert getattr(caught.value, "retry_after_seconds", None) == seconds

@@ -81,26 +81,16 @@ class Http:
 
     def request(self, method: str, target: str, body: bytes | None = None, content_type: str = "text/plain") -> Answer:
         """Raises `Unavailable` when no whole answer came in time, `Misconfigured` when TLS refuses the server."""
-        self.send(method, target, body, content_type)
-        return self.receive()
-
-    def send(self, method: str, target: str, body: bytes | None = None, content_type: str = "text/plain") -> None:
-        """The first half of `request`: the server may work while we do something else. `receive` must follow."""
         headers = dict(self._headers)
         if body is not None:
             headers["Content-Type"] = content_type
             if self._compress and len(body) > 1_000:
                 body, headers["Content-Encoding"] = gzip.compress(body, 1, mtime=0), "gzip"
         connection = self._connected()
-        # A server that refuses may not read on; it has answered then.
-        with self._given_up_on_trouble(), contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(method, target, body, headers)
-
-    def receive(self) -> Answer:
-        connection = self._connection
-        if connection is None:
-            raise Unavailable(f"{self.address}: nothing was sent")
         with self._given_up_on_trouble():
+            # A server that refuses may not read on; it has answered then.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body, headers)
             response = connection.getresponse()
             content = response.read()
             return Answer(response.status, content, {name.lower(): value for name, value in response.getheaders()})

@@ -89,15 +89,7 @@ class InfluxqlServer(ABC):
 
     def write(self, body: bytes) -> Answer:
         """The server's answer when it took the lines or refused some of them. Raises for all else."""
-        self.send(body)
-        return self.written()
-
-    def send(self, body: bytes) -> None:
-        """The first half of `write`; `written` must follow."""
-        self.http.send("POST", self._write_target, body)
-
-    def written(self) -> Answer:
-        answer = self.http.receive()
+        answer = self.http.request("POST", self._write_target, body)
         return answer if answer.status in (400, 422) else taken(answer, self.address)
 
     @property

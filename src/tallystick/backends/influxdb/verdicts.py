@@ -20,9 +20,6 @@ from tallystick.backends.influxdb.lines import Shape
 from tallystick.errors import Misconfigured
 from tallystick.records import Batch
 
-PIECE_RECORDS: Final = 2_000
-"""So many go in one call. Fewer cost the server more; more leave it and us waiting for each other."""
-
 _DROPPED: Final = re.compile(r"dropped=(\d+)")
 _LIMITS: Final = ("max-series-per-database", "max-values-per-tag")
 """No line is to blame for these limits of version 1: a person must raise them, or the database forget."""
@@ -34,9 +31,6 @@ class LineServer(Protocol):
     address: str
 
     def write(self, body: bytes) -> Answer: ...
-    def send(self, body: bytes) -> None: ...
-    def written(self) -> Answer: ...
-    def close(self) -> None: ...
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -54,46 +48,18 @@ _decode_refusals: Final = msgspec.json.Decoder(_Refusals).decode
 
 
 def add(server: LineServer, shape: Shape, batch: Batch) -> dict[int, str]:
-    """Write a batch; why which of its records were rejected, by index. The lines of one piece are made while the server
-    takes those of the one before."""
-    rejected: dict[int, str] = {}
-    sent: tuple[list[str], list[int]] | None = None
-    try:
-        for first in range(0, len(batch), PIECE_RECORDS):
-            piece = Batch(batch.header, batch.start, batch.end, batch.records[first : first + PIECE_RECORDS])
-            lines, indices, unfit = shape.lines(piece)
-            rejected.update((first + index, why) for index, why in unfit.items())
-            if sent is not None:
-                rejected.update(_settled(server, *sent))
-                sent = None
-            if lines:
-                server.send("\n".join(lines).encode())
-                sent = lines, [first + index for index in indices]
-        if sent is not None:
-            rejected.update(_settled(server, *sent))
-    except BaseException:
-        server.close()  # an answer may still be on its way
-        raise
-    return rejected
+    """Write a batch in one call; why which of its records were rejected, by index."""
+    lines, indices, rejected = shape.lines(batch)
+    return rejected | {indices[number]: why for number, why in refused_lines(server, lines).items()}
 
 
-def _settled(server: LineServer, lines: list[str], indices: list[int]) -> dict[int, str]:
-    answer = server.written()
-    if answer.ok:
-        return {}
-    return {indices[number]: why for number, why in refused_lines(server, lines, answer).items()}
-
-
-def refused_lines(server: LineServer, lines: list[str], first: Answer | None = None) -> dict[int, str]:
-    """Write the lines; why which of them were refused, by index. All others are stored then.
-
-    `first` is the answer to all of them, when they were sent before.
-    """
+def refused_lines(server: LineServer, lines: list[str]) -> dict[int, str]:
+    """Write the lines; why which of them were refused, by index. All others are stored then."""
     refused: dict[int, str] = {}
     parts = [list(range(len(lines)))] if lines else []
     while parts:
         part = parts.pop()
-        answer, first = first or server.write("\n".join([lines[index] for index in part]).encode()), None
+        answer = server.write("\n".join([lines[index] for index in part]).encode())
         if answer.ok:
             continue
         reason = answer.text

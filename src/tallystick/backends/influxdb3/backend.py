@@ -54,16 +54,9 @@ class _Server:
         self._http.close()
 
     def write(self, body: bytes) -> Answer:
-        self.send(body)
-        return self.written()
-
-    def send(self, body: bytes) -> None:
-        options = urlencode({"db": self.database, "precision": "nanosecond", "accept_partial": "true"})
-        self._http.send("POST", f"/api/v3/write_lp?{options}", body)
-
-    def written(self) -> Answer:
         """An answer of 400 or 422 is about lines when it lists them, and else about the request, whatever is in it."""
-        answer = self._http.receive()
+        options = urlencode({"db": self.database, "precision": "nanosecond", "accept_partial": "true"})
+        answer = self._http.request("POST", f"/api/v3/write_lp?{options}", body)
         if answer.status == 500 and "max request size" in answer.text:
             raise TooLarge(f"{self.address}: {answer.text}")
         if answer.status not in (400, 422):
