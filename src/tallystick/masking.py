@@ -3,6 +3,7 @@
 Invariants
 - What is shown of a secret does not depend on it, neither its characters nor its length.
 - When a URL is malformed and it is unclear where the password ends, more is masked, not less.
+- A user part without a password may be a token, and is masked whole; but for our own schemes that take a name there.
 """
 
 from __future__ import annotations
@@ -20,8 +21,15 @@ _WORDS: Final = (
 _TELLTALE: Final = rf"(?i).*(?:{_WORDS}).*|p|pw|pass|key|sig|auth"
 _PARAMETER: Final = r"""(?:(?<=[?&;#\s])|^)([^=&;?#\s/@]+)(\s*=\s*)('[^']*'|"[^"]*"|[^&;#\s]+)"""
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_IN_TEXT: Final = rf"""(['"`]?)({_SCHEME}\S+)"""
 _ODD_PORT: Final = r":(?!\d*(?:[,/#]|$))"
 _SHORT: Final = 4
+_NAMED: Final = r"(?i)(?:postgresql|clickhouse(?:\+https)?|mongodb(?:\+srv)?|rethinkdb|influxdb(?:\+https)?)://"
+"""Our own schemes with users of whom some have no password. With Elasticsearch and OpenSearch what stands alone before
+the `@` may be an API key, and with InfluxDB 2 and 3, which know no users, a token.
+"""
+_ODD_NAME: Final = r"(?i)[:/?#@\s]|%(?:25)*3a"
+"""What makes it doubtful that this is a name, a quoted colon before a password included."""
 # Texts, which `re` compiles at their first use: that is mostly never, and would slow `import tallystick`.
 
 
@@ -56,19 +64,28 @@ class Secret:
 
 
 def mask_url(url: str) -> str:
-    """The URL with passwords, tokens and API keys as `***`, in the user part and in the parameters.
-
-    A user part without a password is masked whole, since with some databases it is a token.
-    """
-    scheme = match.group() if (match := re.match(_SCHEME, url)) else ""
-    rest = url[len(scheme) :]
+    """The URL with passwords, tokens and API keys as `***`, in the user part and in the parameters."""
+    scheme, rest = _divided(url)
     at = _end_of_user(rest)
-    if at >= 0:
-        user, colon, _ = rest[:at].partition(":")
-        rest = (f"{user}:{MASK}" if colon else MASK) + _mask_parameters(rest[at:])
-    else:
-        rest = _mask_parameters(rest)
-    return scheme + rest
+    if at < 0:
+        return scheme + _mask_parameters(rest)
+    user, colon, _ = rest[:at].partition(":")
+    if not _is_name(scheme, rest, at):
+        user = f"{user}:{MASK}" if colon else MASK
+    elif colon:
+        user += colon
+    return scheme + user + _mask_parameters(rest[at:])
+
+
+def _divided(url: str) -> tuple[str, str]:
+    scheme = match.group() if (match := re.match(_SCHEME, url)) else ""
+    return scheme, url[len(scheme) :]
+
+
+def _is_name(scheme: str, rest: str, at: int) -> bool:
+    """Whether the user part is a plain name without a password, or with an empty one: no secret."""
+    odd = re.search(_ODD_NAME, rest[:at].removesuffix(":"))
+    return odd is None and re.fullmatch(_NAMED, scheme) is not None
 
 
 def _end_of_user(rest: str) -> int:
@@ -99,33 +116,42 @@ def _tells(parameter: str) -> bool:
     return re.fullmatch(_TELLTALE, re.sub(r"[-_.]|%[0-9A-Fa-f]{2}", "", parameter)) is not None
 
 
-def hider(*urls: str | None, users: bool = True) -> Callable[[str], str]:
+def hider(*urls: str | None) -> Callable[[str], str]:
     """Masks a text that others wrote, such as a driver's error: every URL in it, and wherever they stand the secrets of
     the URLs given here, as they are written there and as they are meant. Very short ones, and a user part without a
-    password, only as whole words; without `users` not that, since it is mostly a plain name.
+    password, only as whole words.
     """
     from urllib.parse import unquote, unquote_plus  # not needed by who only records
 
     patterns = set()
     for secret, words in itertools.chain.from_iterable(_secrets_of(url or "") for url in urls):
-        for spelling in set() if words and not users else {secret, unquote(secret), unquote_plus(secret)} - {"", MASK}:
+        for spelling in {secret, unquote(secret), unquote_plus(secret)} - {"", MASK}:
             whole = words or len(spelling) < _SHORT
             patterns.add(rf"(?<!\w){re.escape(spelling)}(?!\w)" if whole else re.escape(spelling))
     own = "|".join(sorted(patterns, key=len, reverse=True)) or r"(?!)"
 
     def hide(text: str) -> str:
-        return re.sub(own, MASK, re.sub(rf"{_SCHEME}\S+", lambda found: mask_url(found.group()), text))
+        return re.sub(own, MASK, re.sub(_IN_TEXT, _mask_in_text, text))
 
     return hide
 
 
+def _mask_in_text(found: re.Match[str]) -> str:
+    """A quote that opens before the URL and closes behind it is not the URL's; nor is what follows the quote."""
+    quote, url = found[1], found[2]
+    closed = re.search(rf"{quote}[\])}}>.,:;]*\Z", url) if quote else None
+    end = closed.start() if closed else len(url)
+    return quote + mask_url(url[:end]) + url[end:]
+
+
 def _secrets_of(url: str) -> Iterator[tuple[str, bool]]:
-    """What `mask_url` masks, and whether that is a user part without a password, mostly a plain name."""
-    rest = re.sub(rf"^{_SCHEME}", "", url)
+    """What `mask_url` masks, and whether that is a user part without a password, perhaps a plain name."""
+    scheme, rest = _divided(url)
     at = _end_of_user(rest)
     if at >= 0:
         user, colon, password = rest[:at].partition(":")
-        yield (password, False) if colon else (user, True)
+        if not _is_name(scheme, rest, at):
+            yield (password, False) if colon else (user, True)
         rest = rest[at:]
     for match in re.finditer(_PARAMETER, rest):
         if _tells(match[1]):

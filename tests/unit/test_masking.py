@@ -29,7 +29,19 @@ SHOWN = [
     ("sqlite:///metrics.db", "sqlite:///metrics.db"),
     ("host=h password=secret sslpassword='se cret'", "host=h password=*** sslpassword=***"),
     ("ada:secret@host/db", "ada:***@host/db"),
-    ("postgresql://ada:@h/db", "postgresql://ada:***@h/db"),
+    ("postgresql://ada:@h/db", "postgresql://ada:@h/db"),
+    ("db://ada:@h/db", "db://ada:***@h/db"),
+    ("postgresql://:secret@h/db", "postgresql://:***@h/db"),
+    ("postgresql://ada%3Asecret@h/db", "postgresql://***@h/db"),
+    ("postgresql://ada%253Asecret@h/db", "postgresql://***@h/db"),
+    ("postgresql://ada@secret@h/db", "postgresql://***@h/db"),
+    ("postgresql://ada:@secret@h/db", "postgresql://ada:***@h/db"),
+    ("postgresql://ada@h/db?password=secret", "postgresql://ada@h/db?password=***"),
+    ("mongodb://ada@h1,bob:secret@h2/db", "mongodb://ada@h1,bob:***@h2/db"),
+    ("elasticsearch://secret@h/i", "elasticsearch://***@h/i"),
+    ("influxdb3+https://secret@h/db", "influxdb3+https://***@h/db"),
+    ("postgresqlx://secret@h/db", "postgresqlx://***@h/db"),
+    ("xpostgresql://secret@h/db", "xpostgresql://***@h/db"),
 ]
 
 
@@ -43,6 +55,36 @@ def test_masking_twice_changes_nothing(url: str) -> None:
     assert mask_url(mask_url(url)) == mask_url(url)
 
 
+NAMED = [
+    "postgresql", "clickhouse", "clickhouse+https", "mongodb", "mongodb+srv", "rethinkdb", "influxdb",
+    "influxdb+https", "PostgreSQL",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", NAMED)
+def test_a_name_without_a_password_is_no_secret_where_our_own_schemes_take_a_name(scheme: str) -> None:
+    for user in ("ada", "ada%40corp", "ada:", ":", ""):
+        for rest in ("h/db", "h1:1,h2:2/db?x=1", "[::1]:1/db"):
+            url = f"{scheme}://{user}@{rest}"
+            assert mask_url(url) == url
+            said = f"no such user: ada, and {url!r} failed"
+            assert hider(url)(said) == said
+
+
+@pytest.mark.parametrize("scheme", sorted({*schemes(), "theirs"} - {name.lower() for name in NAMED}))
+def test_where_what_stands_alone_before_the_host_may_be_a_token_it_does_not_show(scheme: str) -> None:
+    url = f"{scheme}://secret@h/db"
+    assert mask_url(url) == f"{scheme}://***@h/db"
+    assert hider(url)("secret is wrong") == "*** is wrong"
+
+
+@given(password=st.text(min_size=1), user=st.sampled_from(["", "ada"]), scheme=st.sampled_from(NAMED))
+def test_no_quoted_password_shows_where_a_name_alone_would(password: str, user: str, scheme: str) -> None:
+    secret = quote(password, safe="", errors="replace")
+    assert mask_url(f"{scheme}://{user}:{secret}@host:1/db") == f"{scheme}://{user}:***@host:1/db"
+    assert mask_url(f"{scheme}://{user}%3A{secret}@host:1/db") == f"{scheme}://***@host:1/db"
+
+
 @given(password=st.text(min_size=1), user=st.sampled_from(["", "ada"]), tail=st.sampled_from(["", "/db", "/db?x=1"]))
 def test_no_quoted_password_shows(password: str, user: str, tail: str) -> None:
     secret = quote(password, safe="", errors="replace")
@@ -51,9 +93,10 @@ def test_no_quoted_password_shows(password: str, user: str, tail: str) -> None:
 
 @given(password=st.text(st.sampled_from("ab1:/?#@%&;= "), min_size=1).map(lambda text: f"S3cr{text}3t"))
 def test_not_even_a_password_that_should_have_been_quoted_shows(password: str) -> None:
-    shown = mask_url(f"scheme://ada:{password}@host:1/db")
-    assert "S3cr" not in shown
-    assert "3t" not in shown
+    for scheme in ("scheme", "postgresql"):
+        shown = mask_url(f"{scheme}://ada:{password}@host:1/db")
+        assert "S3cr" not in shown
+        assert "3t" not in shown
 
 
 def test_a_secret_shows_nowhere_but_where_it_is_revealed(caplog: pytest.LogCaptureFixture) -> None:
@@ -91,6 +134,12 @@ def test_secrets_are_compared_by_what_they_hold() -> None:
         ("db://h/x", "no password", "no password"),
         (None, "cannot reach db://ada:secret@h/x: refused", "cannot reach db://ada:***@h/x: refused"),
         (None, "GET https://h/x?api_key=secret failed", "GET https://h/x?api_key=*** failed"),
+        (None, "'es://h/x?api_key=secret' has the option", "'es://h/x?api_key=***' has the option"),
+        (None, "backend: 'es://h/x?api_key=***': it has", "backend: 'es://h/x?api_key=***': it has"),
+        (None, '("es://h/x?api_key=secret"), or', '("es://h/x?api_key=***"), or'),
+        (None, "'es://h/x?api_key=sec'ret has no end", "'es://h/x?api_key=*** has no end"),
+        (None, "'es://ada:sec'ret@h/x' has", "'es://ada:***@h/x' has"),
+        (None, "it's es://h/x?api_key=secret' here", "it's es://h/x?api_key=*** here"),
     ],
 )
 def test_what_others_say_shows_all_but_the_urls_secrets(url: str | None, said: str, shown: str) -> None:

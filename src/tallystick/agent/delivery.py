@@ -110,13 +110,16 @@ class Deliverer:
         self._open = False
         wait = self._backoff.failed(getattr(error, "retry_after_seconds", None))
         self._report.failed(error)
-        log = logger.warning if self._backoff.failures in (1, 5) else logger.debug
-        log(
-            "%s does not take records (%s: %s); all are kept, next try in %.1f s",
+        loud = self._backoff.failures in (1, 5)
+        said, script = self._report.told(error, loud=loud)
+        logger.log(
+            logging.WARNING if loud else logging.DEBUG,
+            "%s does not take records (%s: %s); all are kept, next try in %.1f s%s",
             self._backend.address,
             type(error).__name__,
-            self._report.hide(str(error)),
+            said,
             wait,
+            script,
         )
         if not self._pause(wait):
             raise Stopped(f"stopped while {self._backend.address} did not take records")

@@ -22,6 +22,10 @@ from tallystick.spool.folder import Folder
 WRITE_SECONDS = 1.0
 
 
+_told: set[str] = set()
+"""The scripts that this process has logged."""
+
+
 class Heartbeat(msgspec.Struct):
     """Times in epoch seconds; 0 is never. `last_error` is empty once a write has gone through again."""
 
@@ -78,6 +82,18 @@ class Report:
         self.heartbeat.last_error = self.hide(f"{type(error).__name__}: {error}")
         self.heartbeat.action_needed = isinstance(error, (Misconfigured, MissingExtra, SettingsError))
         self.write(at_once=True)
+
+    def told(self, error: BaseException, *, loud: bool) -> tuple[str, str]:
+        """What a backend says, masked, and the script to log behind it, when that is the remedy. It is long and the
+        same at every try: a process logs it once, where it is `loud`.
+        """
+        sentence, _, script = self.hide(str(error)).partition(":\n")
+        if not script:
+            return self.hide(str(error)), ""
+        if not loud or script in _told:
+            return f"{sentence}: the script that is logged once", ""
+        _told.add(script)
+        return f"{sentence}: the script below", f":\n{script}"
 
     def write(self, *, at_once: bool = False) -> None:
         now = time.time()

@@ -119,7 +119,7 @@ def dead_retry(where: Where, ids: tuple[str, ...], everything: bool, reason: str
 
 def _remedy(where: Where, name: str) -> str:
     """Who could deliver a pipeline that nobody delivers at the moment."""
-    (target,) = [one for one in targets(where) if one.name == name]
+    (target,) = targets(Where(where.home, name))  # what is to be run has no --backend
     if target.unknown:
         return f"its application does when it runs again: {target.unknown}"
     return f"run `tallystick agent --once --pipeline {name}`"

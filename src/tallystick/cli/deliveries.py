@@ -2,7 +2,8 @@
 
 Invariants
 - A pipeline is delivered to its own target only (see targets.py). One whose target is unknown is left alone, and that
-  is said once.
+  is said once. While `--backend` is for none of those that are there, none begins: who meant it for one of them would
+  find its records elsewhere.
 - `look` may be called at any time: it starts what is new, and lets go of what is no longer there or has other settings.
 - `stop` lets each agent finish the batch in hand. What is left stays in its spool.
 """
@@ -22,8 +23,8 @@ from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat, read
 from tallystick.cli.options import Where
 from tallystick.cli.targets import Target, targets
-from tallystick.cli.text import number
-from tallystick.errors import TallystickError
+from tallystick.cli.text import in_one_line, number
+from tallystick.errors import SettingsError, TallystickError
 from tallystick.plugins import backend_from_url
 from tallystick.settings import Settings, load_settings
 from tallystick.spool.account import account
@@ -134,6 +135,7 @@ class Deliveries:
         self.running: dict[str, Delivered] = {}
         self._own = self._settings()
         self._said: dict[str, str] = {}
+        self._begun = False
 
     def _settings(self) -> Settings:
         """Raises `SettingsError`, also for a backend's URL that cannot be."""
@@ -163,13 +165,21 @@ class Deliveries:
         for name, target in found.items():
             if name not in self.running and self._may_start(target):
                 self._start(target, own)
+        self._begun = True
 
     def _targets(self) -> list[Target]:
         """A pipeline that was named and is not there yet is waited for, as all others are."""
         named = self.where.pipeline
         if self.until == "stopped" and named and named not in {one.name for one in pipelines(self._own.home)}:
             return []
-        return targets(self.where, self._own)
+        try:
+            found = targets(self.where, self._own)
+        except SettingsError as error:
+            if not self._begun:
+                raise
+            self._say_once("", f"{error}; going on as before")
+            return [one.target for one in self.running.values() if one.target.folder.path.exists()]
+        return found
 
     def _may_start(self, target: Target) -> bool:
         if target.unknown:
@@ -213,7 +223,7 @@ class Deliveries:
                 found.append(f"{name}: {number(one.rejected)} rejected; see `tallystick dead list --pipeline {name}`")
             if one is None or not one.done:
                 pending = sum(account(target.folder).pending.values())
-                error = one.beat.last_error if one is not None else ""
+                error = in_one_line(one.beat.last_error, target.setup) if one is not None else ""
                 if pending:
                     found.append(f"{name}: {number(pending)} pending{f': {error}' if error else ''}")
         return found

@@ -15,12 +15,15 @@ from tallystick.agent import report
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat
 from tallystick.cli.targets import Target
-from tallystick.cli.text import moment, number, span
+from tallystick.cli.text import in_one_line, moment, number, span
 from tallystick.errors import SpoolError
 from tallystick.spool.account import Account, account
 
 LATE_SECONDS: Final = 15.0
 """An agent beats about once a second; one that has not for so long hangs in its backend, or its host was asleep."""
+
+LONG_SECONDS: Final = 60.0
+"""What keeps an agent from delivering mostly passes; after so long it is for a person to see to."""
 
 LOST: Final = {
     "spool_limit": "have somebody deliver, or raise spool_limit_bytes",
@@ -54,6 +57,11 @@ class Health(msgspec.Struct, frozen=True):
     def pending(self) -> int:
         return sum(self.books.pending.values())
 
+    @property
+    def error(self) -> str:
+        """Why the last try failed, in one line; empty once one went well."""
+        return in_one_line(self.beat.last_error, self.target.setup) if self.beat is not None else ""
+
     def who(self) -> str:
         """Who delivers, in words."""
         beat = self.beat
@@ -75,7 +83,7 @@ class Health(msgspec.Struct, frozen=True):
             return ""
         since = f"for {span(time.time() - last)}" if last else "yet"
         why = [] if self.delivering else ["nobody delivers; run `tallystick agent`"]
-        why += [self.beat.last_error] if self.beat and self.beat.last_error else []
+        why += [self.error] if self.error else []
         waiting = f"{number(self.pending)} pending, the oldest for {span(age)}, and nothing delivered {since}"
         return ": ".join([waiting, *why])
 
@@ -96,12 +104,16 @@ class Health(msgspec.Struct, frozen=True):
     def act(self) -> str:
         """What a person must do, when only a person can."""
         if self.beat is not None and self.beat.action_needed:
-            return self.beat.last_error
-        if self.pending and not self.delivering:
-            if self.target.unknown:
-                return f"start its application again: {self.target.unknown}"
-            return "run `tallystick agent`, or its application"
-        return ""
+            return self.error
+        if not self.pending:
+            return ""
+        if self.delivering:
+            long = self.error and self.stuck(LONG_SECONDS)
+            return f"see to what keeps it from delivering: {self.error}" if long else ""
+        trouble = f"see to what the last try failed on ({self.error}); then " if self.error else ""
+        if self.target.unknown:
+            return f"{trouble}start its application again: {self.target.unknown}"
+        return f"{trouble}run `tallystick agent`, or its application"
 
 
 def _agent(beat: Heartbeat) -> str:

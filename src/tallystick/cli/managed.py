@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import click
 
+from tallystick.agent import report
 from tallystick.backends.base import Backend, Managed
 from tallystick.cli.app import Failure
 from tallystick.cli.options import Where, json_option, where_options, yes_option
@@ -44,6 +45,16 @@ def setup(where: Where, as_json: bool) -> None:
         click.echo(clean(sentence))
     if not done:
         click.echo(f"{target.address}: nothing was missing")
+        if script := _wanted(target):
+            click.echo("\n".join(["what an administrator has to run for the agent's user:", *map(clean, script)]))
+
+
+def _wanted(target: Target) -> list[str]:
+    """The script for a right that the agent lacks, and that setting up does not need."""
+    beat = report.read(target.folder)
+    if beat is None or not beat.action_needed or beat.target != target.address:
+        return []
+    return beat.last_error.partition(":\n")[2].splitlines()
 
 
 @click.command()

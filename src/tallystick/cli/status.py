@@ -103,8 +103,8 @@ def _show_facts(one: Health) -> None:
     fact("spool", f"{number(books.segments)} segment{'s' * (books.segments != 1)}, {size(books.size_bytes)}")
     if beat is not None and beat.last_delivered:
         fact("last", f"delivered {span(max(0.0, time.time() - beat.last_delivered))} ago")
-    if beat is not None and beat.last_error:
-        fact("error", f"{beat.last_error} ({span(max(0.0, time.time() - beat.last_failed))} ago)", bad=True)
+    if beat is not None and one.error:
+        fact("error", f"{one.error} ({span(max(0.0, time.time() - beat.last_failed))} ago)", bad=True)
     if act := one.act():
         fact("to do", act, bad=True)
 

@@ -1,10 +1,12 @@
 """Which pipelines there are, and which backend belongs to each.
 
 A pipeline's target is, in this order:
-1. `--backend`, for the pipeline that `Metrics(URL)` would record into (or the one that `--pipeline` names);
+1. `--backend`, for the pipeline that `--pipeline` names; without it for the one that `Metrics(URL)` would record into
+   and for every one that records into that same database anyway. When there is none, that is an error: neither
+   are records to go to another database than the one given, nor another pipeline's to this one;
 2. the settings' backend, for the settings' own pipeline, when one is set;
 3. the URL in its `pipeline.json`, as the application that records into it has left it. Not when the application was
-   given a backend object, nor when a password stood in the URL: that is written nowhere;
+   given a backend object, nor when a secret stood in the URL: that is written nowhere;
 4. the SQLite file in its folder, when the settings' own pipeline says nothing else.
 
 What a driver raises, here or while a command works with the backend (`used`), is told as any failure is: in one line,
@@ -25,7 +27,7 @@ from tallystick.backends.base import Backend
 from tallystick.backends.parquet.backend import ParquetBackend
 from tallystick.backends.sqlite.backend import SqliteBackend, spare_log
 from tallystick.cli.options import Where
-from tallystick.errors import BackendError, SettingsError, TallystickError
+from tallystick.errors import BackendError, SettingsError, SpoolError, TallystickError
 from tallystick.masking import MASK, hider, mask_url
 from tallystick.plugins import backend_from_url
 from tallystick.recorder.route import pipeline_of
@@ -36,16 +38,25 @@ _GONE: Final = "memory:// is gone with each process; set backend to a database"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a pipeline's records go. `unknown` says why it cannot be told from here, else it is empty."""
+    """Where a pipeline's records go. `unknown` says why it cannot be told from here, else it is empty; `given` is what
+    only `--backend` says.
+    """
 
     folder: Folder
     url: str | None
     address: str
     unknown: str = ""
+    given: bool = False
 
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def setup(self) -> str:
+        """The command that sets its database up, or prints what an administrator has to run."""
+        named = f" --pipeline {self.name}" if self.folder.path.exists() else ""
+        return f"tallystick setup{named}{' --backend URL' if self.given or self.unknown else ''}"
 
     def backend(self) -> Backend:
         """A new backend, not yet opened. Raises `SettingsError` when the target is unknown."""
@@ -57,8 +68,10 @@ class Target(msgspec.Struct, frozen=True):
         return found
 
 
-def targets(where: Where, own: Settings | None = None) -> list[Target]:
-    """Of every pipeline in the home, or of the one that was named. Raises `SettingsError` when that is not there."""
+def targets(where: Where, own: Settings | None = None, *, fit: bool = True) -> list[Target]:
+    """Of every pipeline in the home, or of the one that was named. Raises `SettingsError` when that is not there, and,
+    where it is to `fit`, when `--backend` is for none of those that are.
+    """
     own = own or load_settings(home=where.home)
     found = pipelines(own.home)
     if where.pipeline is not None:
@@ -66,8 +79,23 @@ def targets(where: Where, own: Settings | None = None) -> list[Target]:
         if folder.name not in {one.name for one in found}:
             raise SettingsError(f"pipeline: there is no {where.pipeline!r} in {own.home}{_choice(found)}")
         found = [folder]
-    chosen = chosen_pipeline(where, own)
-    return [target_of(folder, own, where.backend if folder.name == chosen else None) for folder in found]
+    meant = _meant(where, own, found)
+    if fit and where.backend is not None and found and not meant:
+        raise SettingsError(
+            f"--backend {mask_url(where.backend)} is for no pipeline in {own.home}: none records there; name the one"
+            f" that is to be delivered there: --pipeline NAME --backend URL{_choice(found)}"
+        )
+    return [target_of(folder, own, where.backend if folder.name in meant else None) for folder in found]
+
+
+def _meant(where: Where, own: Settings, found: list[Folder]) -> set[str]:
+    """The pipelines among these that `--backend` is for."""
+    if where.backend is None:
+        return set()
+    if where.pipeline is not None:
+        return {where.pipeline}
+    chosen, address = chosen_pipeline(where, own), backend_from_url(where.backend).address
+    return {one.name for one in found if one.name == chosen or target_of(one, own).address == address}
 
 
 def chosen_pipeline(where: Where, own: Settings) -> str:
@@ -81,26 +109,28 @@ def chosen_pipeline(where: Where, own: Settings) -> str:
 
 def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target:
     """The target of one pipeline; `given` is `--backend` when it is meant for this one."""
-    url = given or (own.backend if folder.name == own.pipeline else None)
+    url = own.backend if given is None and folder.name == own.pipeline else given
     if url is not None:
-        return Target(folder, url, _address(url), _GONE if url.startswith("memory:") else "")
+        return Target(folder, url, _address(url), _GONE if url.startswith("memory:") else "", given is not None)
     own_file = SqliteBackend(folder.database).address
     about = folder.description()
     address = _text(about, "backend")
     if not address:
         if folder.name == own.pipeline or folder.database.exists():
             return Target(folder, None, own_file)
-        return Target(folder, None, "unknown", f"{folder.about} does not say where the records go; give --backend URL")
+        remedy = f"give --pipeline {folder.name} --backend URL"
+        return Target(folder, None, "unknown", f"{folder.about} does not say where the records go; {remedy}")
     if address == own_file or about.get("by") == "folder":  # of a folder that was moved, the address is the old one
         return Target(folder, None, own_file)
     if own.backend is not None and _address(own.backend) == address:
         return Target(folder, own.backend, address)
     if about.get("by") != "url":
-        return Target(folder, None, address, "its application delivers to a backend object of its own")
+        remedy = f"to deliver from here, give --pipeline {folder.name} --backend URL"
+        return Target(folder, None, address, f"its application delivers to a backend object of its own; {remedy}")
     url = _text(about, "url") or address
     if MASK in url:
-        remedy = "set TALLYSTICK_BACKEND, or give --backend URL"
-        return Target(folder, None, address, f"the password of {url} is written nowhere; {remedy}")
+        remedy = f"set TALLYSTICK_BACKEND to all of it, or give --pipeline {folder.name} --backend URL"
+        return Target(folder, None, address, f"the secret of {url} is written nowhere; {remedy}")
     return Target(folder, address if _is_elsewhere(url, address) else url, address)
 
 
@@ -132,7 +162,10 @@ def asked_target(where: Where) -> Target:
     own = load_settings(home=where.home)
     chosen = chosen_pipeline(where, own)
     if where.backend is not None or (own.backend is not None and where.pipeline is None):
-        return target_of(Folder(own.home, chosen), own, where.backend)  # a host that only asks needs no home
+        with contextlib.suppress(SpoolError):  # a host that only asks needs no home
+            meant = _meant(where, own, pipelines(own.home))
+            chosen = meant.pop() if len(meant) == 1 else chosen
+        return target_of(Folder(own.home, chosen), own, where.backend)
     found = pipelines(own.home)
     if where.pipeline is not None and chosen not in {one.name for one in found}:
         raise SettingsError(f"pipeline: there is no {where.pipeline!r} in {own.home}{_choice(found)}")

@@ -91,6 +91,12 @@ def told(text: str) -> str:
     return "\n".join(clean(line) for line in [" ".join(sentence.split()) + colon[:1], *script.splitlines()])
 
 
+def in_one_line(text: str, setup: str) -> str:
+    """What went wrong, without a script that is the remedy; instead of it, the command `setup` that prints it."""
+    sentence, _, script = text.partition(":\n")
+    return f"{sentence}: the script that `{setup}` prints" if script else text
+
+
 def clean(text: str) -> str:
     """On one line, with control characters shown and not sent: a recorded text must not steer the terminal."""
     if text.isprintable():

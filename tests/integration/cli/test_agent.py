@@ -245,10 +245,26 @@ def test_a_pipeline_whose_password_is_not_written_down_is_left_alone(
     monkeypatch.delenv("TALLYSTICK_BACKEND")
     done = tallystick("agent", "--once", ok=False)
     assert done.returncode == 1
-    assert f"not delivering secret: the password of {url.replace('hunter2', '***')} is written nowhere" in done.stderr
+    assert f"not delivering secret: the secret of {url.replace('hunter2', '***')} is written nowhere" in done.stderr
     assert totals("secret")["pending"] == 1
     tallystick("agent", "--once", "--pipeline", "secret", "--backend", url)
     assert len(database.rows()) == 1
+
+
+def test_an_agent_that_was_given_a_backend_waits_for_a_pipeline_that_it_is_for(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TALLYSTICK_BACKEND")
+    with Running(tmp_path, "agent", "--backend", database.url) as agent:
+        agent.waits_to_say("nothing to deliver")
+        record(1, "own")
+        agent.waits_to_say(f"--backend {database.url} is for no pipeline")
+        record(2, "b", backend=database.url)
+        eventually(lambda: len(database.rows()) == 2, "what it is for is there")
+        eventually(lambda: totals("default")["delivered"] == 1, "the other goes to its own file")
+        assert agent.said.read_text().count("is for no pipeline") == 1
+        assert agent.stop() == 0
+    assert [row[1] for row in database.rows()] == ["b", "b"]
 
 
 def test_a_url_that_cannot_be_ends_it_at_once_with_2(monkeypatch: pytest.MonkeyPatch) -> None:

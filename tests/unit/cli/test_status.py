@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -80,6 +81,65 @@ def test_check_is_content_while_old_records_are_being_delivered(home: Path) -> N
     assert call("status", "--check").stdout == "ok: 1 pipeline\n"
     unhappy(home, last_delivered=time.time() - 90)
     assert "nothing delivered for 1.5" in call("status", "--check", exits=1).stdout
+
+
+SCRIPT = "Misconfigured: db://h/x: permission denied; grant it, or let an administrator run this:\nCREATE a;\nGRANT b;"
+
+
+def test_a_script_for_an_administrator_is_no_part_of_a_line(home: Path) -> None:
+    wait_in_spool(seconds_ago=120)
+    unhappy(home, last_failed=time.time(), last_error=SCRIPT, action_needed=True)
+    said = "permission denied; grant it, or let an administrator run this: the script that `tallystick setup --pipeline"
+    for words in (["status"], ["status", "--check"], ["doctor", "--offline"]):
+        shown = call(*words, exits=0 if words == ["status"] else 1).output
+        assert f"{said} default` prints" in shown
+        assert "GRANT" not in shown
+        assert "\\n" not in shown
+    assert answer("status")["pipelines"][0]["agent"]["last_error"] == SCRIPT, "programs get all of it"
+    call("setup", "--pipeline", "default")
+    beat = Folder(home).agent
+    beat.write_bytes(
+        beat.read_bytes().replace(b'"target":""', f'"target":"sqlite:///{home}/default/records.db"'.encode())
+    )
+    assert call("setup", "--pipeline", "default").stdout.endswith("agent's user:\nCREATE a;\nGRANT b;\n")
+
+
+def test_status_names_what_the_last_try_failed_on_when_nobody_delivers(home: Path) -> None:
+    wait_in_spool()
+    unhappy(home, last_failed=time.time(), last_error="Unavailable: the database is down")
+    act = answer("status")["pipelines"][0]["action_needed"]
+    assert act.startswith("see to what the last try failed on (Unavailable: the database is down); then run `tally")
+
+
+def failing() -> Any:
+    """What status says of the pipeline after the first try."""
+    while True:
+        (found,) = answer("status")["pipelines"]
+        if found["agent"] is not None and found["agent"]["last_error"]:
+            return found
+        time.sleep(0.02)
+
+
+def test_status_names_the_trouble_when_an_agent_cannot_deliver_for_long(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLYSTICK_BACKEND", "postgresql://ada@127.0.0.1:1/db")
+    with Metrics(exit_timeout_seconds=0) as metrics:
+        metrics.increment("a", timestamp=time.time() - 120)
+        found = failing()
+        metrics.close(0)
+    assert found["delivering"]
+    assert found["action_needed"].startswith("see to what keeps it from delivering: Unavailable: postgresql://127.0")
+
+
+def test_a_trouble_that_has_only_begun_is_for_nobody_to_see_to(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYSTICK_BACKEND", "postgresql://ada@127.0.0.1:1/db")
+    with Metrics(exit_timeout_seconds=0) as metrics:
+        metrics.increment("a")
+        found = failing()
+        metrics.close(0)
+    assert found["delivering"]
+    assert found["action_needed"] is None
 
 
 def test_check_mentions_what_found_no_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.calling import answer
+from tests.unit.cli.calling import answer, call
 
 from tallystick import Metrics
 from tallystick.cli.options import Where
@@ -63,7 +63,7 @@ def test_what_the_application_left_is_believed_with_its_options(home: Path) -> N
     ("about", "says"),
     [
         ({"backend": "shop.Own", "by": "object"}, "a backend object of its own"),
-        ({"backend": "es://a/b", "url": "es://u:***@a/b", "by": "url"}, "the password of es://u:***@a/b"),
+        ({"backend": "es://a/b", "url": "es://u:***@a/b", "by": "url"}, "the secret of es://u:***@a/b"),
         ({"backend": "es://a/b", "url": "es://a/b?api_key=***", "by": "url"}, "is written nowhere"),
         ({}, "does not say where the records go"),
     ],
@@ -95,3 +95,107 @@ def test_a_home_that_was_moved_or_copied_keeps_its_records_in_its_own_file(tmp_p
     (tmp_path / "old").rename(tmp_path / "new")
     folder = Folder(tmp_path / "new")
     assert target_of(folder, load_settings(home=tmp_path / "new")).address == f"sqlite:///{folder.database}"
+
+
+def rows(path: Path) -> int:
+    """How many records are in a SQLite file of ours; 0 when it was not made."""
+    if not path.exists():
+        return 0
+    return sum(int(one["records"]) for one in answer("indices", "--backend", f"sqlite:///{path}")["indices"])
+
+
+def record(url: str | None, pipeline: str | None = None) -> None:
+    with Metrics(url, pipeline=pipeline, deliver="off") as metrics:
+        metrics.increment("a")
+
+
+ALL_OF_A_HOME = [
+    ["agent", "--once"],
+    ["agent", "--drain"],
+    ["status"],
+    ["status", "--check"],
+    ["dead", "list"],
+    ["dead", "retry", "--all"],
+    ["dead", "drop", "--all", "--yes"],
+    ["spool", "list"],
+    ["spool", "repair", "--yes"],
+]
+
+
+@pytest.mark.parametrize("words", ALL_OF_A_HOME, ids=" ".join)
+def test_a_backend_by_option_that_is_for_none_of_the_pipelines_is_refused_and_nothing_is_delivered(
+    words: list[str], tmp_path: Path
+) -> None:
+    """Neither to the database where the pipeline's records go else, nor to the one that was given."""
+    one, other = tmp_path / "one.db", tmp_path / "other.db"
+    record(f"sqlite:///{one}", "rub")
+    said = call(*words, "--backend", f"sqlite:///{other}", exits=2).stderr
+    assert f"--backend sqlite:///{other} is for no pipeline in {tmp_path}/home" in said
+    assert "--pipeline NAME --backend URL (there are: rub)" in said
+    assert (rows(one), rows(other)) == (0, 0)
+    call("agent", "--once", "--backend", f"sqlite:///{other}", "--pipeline", "rub")
+    assert (rows(one), rows(other)) == (0, 1), "the remedy, followed to the letter"
+
+
+def test_a_backend_by_option_is_for_every_pipeline_that_records_into_it_anyway(home: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/one.db"
+    for name in ("p1", "p2", None):
+        record(url, name)
+    record(None)
+    found = {target.name: target for target in targets(Where(backend=url))}
+    assert found.pop("default").address == f"sqlite:///{home}/default/records.db"
+    assert [target.given for target in found.values()] == [True] * 3
+
+
+def test_a_password_by_option_reaches_the_pipelines_whose_url_lacks_it_and_no_other(home: Path) -> None:
+    record("postgresql://ada:S3cr3t@127.0.0.1:1/db?schema=a", "p1")
+    record("postgresql://ada:S3cr3t@127.0.0.1:1/db?schema=b", "p2")
+    found = {one.name: one for one in targets(Where(backend="postgresql://ada:new@127.0.0.1:1/db?schema=a"))}
+    assert found["p1"].url == "postgresql://ada:new@127.0.0.1:1/db?schema=a"
+    assert found["p2"].url is None
+    assert "--pipeline p2 --backend URL" in found["p2"].unknown
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {},
+        {"backend": "shop.Own", "by": "object"},
+        {"backend": "postgresql://h:5432/db?schema=s", "url": "postgresql://ada:***@h/db?schema=s", "by": "url"},
+    ],
+)
+def test_what_is_to_be_done_about_an_unknown_target_works_when_it_is_done(
+    home: Path, tmp_path: Path, about: dict[str, str]
+) -> None:
+    record(f"sqlite:///{tmp_path}/one.db", "p1")
+    (home / "p1" / "pipeline.json").write_text(json.dumps({"tallystick": 1, **about}))
+    said = call("agent", "--once", exits=1).stderr
+    assert "--pipeline p1 --backend URL" in said
+    call("agent", "--once", "--pipeline", "p1", "--backend", f"sqlite:///{tmp_path}/new.db")
+    assert rows(tmp_path / "new.db") == 1
+
+
+def test_the_password_by_the_setting_reaches_a_pipeline_with_a_name_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = "postgresql://ada:S3cr3t@127.0.0.1:1/db"
+    record(url, "p1")
+    assert "set TALLYSTICK_BACKEND to all of it" in only().unknown
+    monkeypatch.setenv("TALLYSTICK_BACKEND", url)
+    assert only().url == url
+
+
+def test_a_question_is_for_the_database_that_is_given_whatever_pipelines_there_are(tmp_path: Path) -> None:
+    record(f"sqlite:///{tmp_path}/one.db", "rub")
+    record(f"sqlite:///{tmp_path}/other.db", "waits")
+    for words in (["query", "a"], ["export"], ["tail", "--no-follow"]):
+        assert "one.db" not in call(*words, "--backend", f"sqlite:///{tmp_path}/other.db").output
+    said = call("query", "a", "--backend", f"sqlite:///{tmp_path}/other.db").stderr
+    assert f"nothing was delivered to sqlite:///{tmp_path}/other.db yet" in said
+    doctor = call("doctor", "--backend", f"sqlite:///{tmp_path}/third.db").stdout
+    assert f"sqlite:///{tmp_path}/third.db is made at the first delivery" in doctor
+
+
+def test_an_empty_url_is_no_url() -> None:
+    record(None, "p1")
+    assert "is no URL" in call("agent", "--once", "--pipeline", "p1", "--backend", "", exits=2).stderr

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from tallystick.cli.options import Where
+from tallystick.cli.targets import targets
 from tallystick.recorder.metrics import Metrics
 from tallystick.spool.folder import Folder, pipelines
 
@@ -39,3 +43,12 @@ def test_a_pipelines_name_and_description_know_no_secret(home: Path) -> None:
     assert b"127.0.0.1" in held
     assert b"hunter2" not in held
     assert b"correct-horse" not in held
+
+
+@pytest.mark.parametrize("user", ["ada@", "ada:@", ""])
+def test_a_name_without_a_password_is_kept_for_whoever_delivers_later(home: Path, user: str) -> None:
+    url = f"postgresql://{user}127.0.0.1/shop"
+    name = pipeline(home, url)
+    assert Folder(home, name).description()["url"] == url
+    (found,) = targets(Where(home=str(home)))
+    assert (found.url, found.unknown) == (url, "")

@@ -12,7 +12,7 @@ from tallystick.cli.doctor.finding import Finding
 from tallystick.cli.options import Where, json_option, where_options
 from tallystick.cli.output import json_document
 from tallystick.cli.targets import Target, asked_target, targets
-from tallystick.cli.text import clean, told
+from tallystick.cli.text import clean
 from tallystick.queries import seconds_of
 from tallystick.settings import Settings
 
@@ -34,7 +34,7 @@ def doctor(where: Where, offline: bool, max_age: str, as_json: bool) -> None:
     settings = where.settings()
     found: dict[str, list[Finding]] = {"": list(host.look(settings))}
     if all(one.level != "fail" for one in host.folder(settings.home)):
-        for target in targets(where):
+        for target in targets(where, fit=False):  # a database may be asked before anything is recorded for it
             found[target.name] = list(pipeline.look(target, settings, max_age_seconds, offline=offline))
     expected = None if offline else to_come(where, settings)
     if expected is not None and expected.name not in found and not expected.unknown:
@@ -56,7 +56,7 @@ def doctor(where: Where, offline: bool, max_age: str, as_json: bool) -> None:
 
 def to_come(where: Where, settings: Settings) -> Target | None:
     """Where the settings (or `--backend`) say that records go, also when none was recorded yet."""
-    return asked_target(where) if where.backend or (settings.backend and where.pipeline is None) else None
+    return asked_target(where) if where.backend is not None or (settings.backend and where.pipeline is None) else None
 
 
 def _show(name: str, findings: Iterable[Finding]) -> None:
@@ -64,4 +64,5 @@ def _show(name: str, findings: Iterable[Finding]) -> None:
     for one in findings:
         level = click.style(f"{one.level:<4}", fg=COLOURS[one.level])
         remedy = f"; {clean(one.remedy)}" if one.remedy else ""
-        click.echo(f"{level}  {before}{told(one.what)}{remedy}")
+        what = clean(" ".join(one.what.split()))
+        click.echo(f"{level}  {before}{what}{remedy}")

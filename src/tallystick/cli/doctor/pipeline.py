@@ -16,7 +16,7 @@ from tallystick.cli.doctor.finding import Finding, fail, ok, warn
 from tallystick.cli.health import LATE_SECONDS, LOST, MOVE_AWAY, Health, health
 from tallystick.cli.repair import STALE_SECONDS
 from tallystick.cli.targets import NothingYet, Target, open_to_read
-from tallystick.cli.text import number, size, span
+from tallystick.cli.text import in_one_line, number, size, span
 from tallystick.errors import Misconfigured, MissingExtra, SettingsError, SpoolError, TallystickError
 from tallystick.masking import hider
 from tallystick.settings import Settings
@@ -120,10 +120,10 @@ def books(one: Health, settings: Settings) -> Iterator[Finding]:
 def delivery(one: Health, max_age_seconds: float) -> Iterator[Finding]:
     beat = one.beat
     if beat is not None and beat.action_needed:
-        yield fail(f"the database wants a person, and all records are kept meanwhile: {beat.last_error}", "")
+        yield fail(f"the database wants a person, and all records are kept meanwhile: {one.error}", "")
     elif beat is not None and beat.last_error:
         when = span(_age(beat.last_failed))
-        yield warn(f"the last try failed {when} ago: {beat.last_error}", "nothing is lost: it is tried again for ever")
+        yield warn(f"the last try failed {when} ago: {one.error}", "nothing is lost: it is tried again for ever")
     if one.delivering and beat is not None and _age(beat.beat) > LATE_SECONDS:
         yield warn(f"{one.who()}", "it may hang in its database; look at that process")
     if stuck := one.stuck(max_age_seconds):
@@ -208,8 +208,7 @@ def _asked(target: Target) -> Iterator[Finding]:
         yield ok(f"{target.address} is made at the first delivery")
         return
     except (Misconfigured, MissingExtra, SettingsError) as error:
-        sentence, colon, script = str(error).partition(":\n")  # a script names the user who is to get rights
-        yield fail(_of(target, f"{hide(sentence)}{colon}{hider(target.url, users=False)(script)}"), "")
+        yield fail(_of(target, hide(in_one_line(str(error), target.setup))), "")
         return
     except Exception as error:  # whatever a driver raises: it does not answer
         why = str(error) if isinstance(error, TallystickError) else f"{type(error).__name__}: {error}"
@@ -224,7 +223,7 @@ def _asked(target: Target) -> Iterator[Finding]:
             yield ok(f"{target.address} answers")
     except Exception as error:
         why = str(error) if isinstance(error, TallystickError) else f"{type(error).__name__}: {error}"
-        yield fail(_of(target, hide(why)), "see `tallystick check`")
+        yield fail(_of(target, hide(in_one_line(why, target.setup))), "see `tallystick check`")
     finally:
         backend.close()
 
