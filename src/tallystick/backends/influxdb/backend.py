@@ -94,18 +94,15 @@ class InfluxdbBackend:
         self.open()
         server = self._server
         assert server is not None
-        own_ids = {record.own_id for record in batch.records if record.own_id is not None}
+        own = isinstance(self._shape, Native) and any(record.own_id is not None for record in batch.records)
         try:
-            if own_ids and isinstance(self._shape, Native):
-                rejected = self._replace(server, batch, own_ids)
-            else:
-                rejected = add(server, self._shape, batch)
+            rejected = self._replace(server, batch) if own else add(server, self._shape, batch)
         except Misconfigured:
             self.close()  # so that the next `open` looks what is missing, and creates it if it may
             raise
         return WriteResult(rejected) if rejected else ACCEPTED
 
-    def _replace(self, server: InfluxqlServer, batch: Batch, own_ids: set[str]) -> dict[int, str]:
+    def _replace(self, server: InfluxqlServer, batch: Batch) -> dict[int, str]:
         """Add the records, but of each id only the newest content, and delete what is older on the server."""
         lines, indices, rejected = self._shape.lines(batch)
         old = superseded([batch.records[index] for index in indices])
@@ -114,7 +111,8 @@ class InfluxdbBackend:
             rejected |= {indices[turn[place]]: why for place, why in refused.items()}
             if not refused:
                 break  # older content is only of interest when newer was refused
-        delete_older(server, own_ids)
+        taken = (batch.records[index].own_id for index in indices)  # an id without a line may be no text at all
+        delete_older(server, {own_id for own_id in taken if own_id is not None})
         return rejected
 
     def query(self, query: Query) -> list[Series]:

@@ -24,7 +24,6 @@ from tallystick.backends._url import ServerUrl, is_loopback, tls_context
 from tallystick.errors import BackendError, Misconfigured, QueryError, TooLarge, Unavailable
 
 REMEDIES: Final = {
-    401: "check the user and password, or the token, in the backend's URL",
     403: "grant this user or token the right to write and read here",
     404: "create it, or correct the backend's URL",
 }
@@ -168,6 +167,8 @@ def check(answer: Answer, address: str) -> Answer:
     said = f"{address} answered {status}: {answer.text}"
     if status in (405, 501) or (status == 404 and _is_version_3(address)):  # 3 has what we call, and makes the rest
         raise Misconfigured(f"{said}; {no_influxdb(address)}{other_version(answer, address)}")
+    if status == 401:
+        raise Misconfigured(f"{said}; {_credentials(address)}{other_version(answer, address)}")
     if status in REMEDIES:
         raise Misconfigured(f"{said}; {REMEDIES[status]}{other_version(answer, address)}")
     if status == 413:
@@ -193,6 +194,12 @@ def taken(answer: Answer, address: str) -> Answer:
 def no_influxdb(address: str) -> str:
     name = "InfluxDB 3" if _is_version_3(address) else "InfluxDB"
     return f"this is no {name}: correct scheme, host and port of the backend's URL"
+
+
+def _credentials(address: str) -> str:
+    if address.startswith(("influxdb:", "influxdb+")):
+        return "check the user and password in the backend's URL, or where password_env or password_file leads"
+    return "check the token, which token_env or token_file in the backend's URL names"
 
 
 def _is_version_3(address: str) -> bool:

@@ -28,6 +28,7 @@ from msgspec.json import decode
 from msgspec.structs import astuple
 
 from tallystick.backends.influxdb.text import (
+    PIECE_CHARACTERS,
     RESERVED,
     decoded,
     encoded,
@@ -166,7 +167,7 @@ class Native:
         if record.words:
             fields.append(text_field("words", encode(record.words).decode()))
         if record.own_id is not None:
-            fields.append(text_field("id", encoded(record.own_id)))
+            fields.append(_id_field(record.own_id))
         if self._writers is not None:
             fields.append(text_field("origin", f"{record.header.segment} {record.header.pid}"))
         head = head_of(name_to_measurement(record.name), self._tags(record))
@@ -184,6 +185,14 @@ def hashed(text: str, count: int) -> int:
 
 def shelf_of(own_id: str) -> str:
     return str(hashed(own_id, SHELVES))
+
+
+def _id_field(own_id: str) -> str:
+    """Raises `ValueError` for one that is too long for one field: in pieces it could not be found again."""
+    text = encoded(own_id)
+    if len(text) > PIECE_CHARACTERS:
+        raise ValueError(f"id: {len(text)} characters, and InfluxDB finds no more than {PIECE_CHARACTERS} in one field")
+    return text_field("id", text)
 
 
 def _value_fields(value: Any) -> Iterator[str]:

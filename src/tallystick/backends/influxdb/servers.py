@@ -97,9 +97,11 @@ class InfluxqlServer(ABC):
     def _write_target(self) -> str:
         """The path to write to."""
 
-    @abstractmethod
     def delete(self, measurement: str, tags: Mapping[str, str], first_ns: int, last_ns: int) -> None:
         """Delete the points of a measurement that have these tags, from the first time to the last, both included."""
+        conditions = [f"{identifier(key)} = {literal(value)}" for key, value in tags.items()]
+        conditions += [f"time >= {first_ns}", f"time <= {last_ns}"]
+        self.ask([f"DELETE FROM {identifier(measurement)} WHERE {' AND '.join(conditions)}"])  # noqa: S608  (all quoted)
 
     def ask(self, statements: Sequence[str]) -> list[list[Rows]]:
         """The series that each statement of InfluxQL is answered with; times are in nanoseconds."""
@@ -182,11 +184,6 @@ class Server1(InfluxqlServer):
         except (Misconfigured, QueryError) as error:
             raise Misconfigured(f"{self.address}: {what} cannot be created ({error}); {remedy}") from None
 
-    def delete(self, measurement: str, tags: Mapping[str, str], first_ns: int, last_ns: int) -> None:
-        conditions = [f"{identifier(key)} = {literal(value)}" for key, value in tags.items()]
-        conditions += [f"time >= {first_ns}", f"time <= {last_ns}"]
-        self.ask([f"DELETE FROM {identifier(measurement)} WHERE {' AND '.join(conditions)}"])  # noqa: S608  (all quoted)
-
 
 class Server2(InfluxqlServer):
     """InfluxDB 2. Without `org`, it is the one that a bucket of this name is found in."""
@@ -195,11 +192,12 @@ class Server2(InfluxqlServer):
         if token := url.options.get("token"):
             self._authorization = f"Token {token.reveal()}"
         super().__init__(url)
+        self._is_default = False  # whether the bucket is the database's default, which alone InfluxQL deletes from
         self._place = {"bucket": url.name} | ({"org": url.options["org"]} if url.options.get("org") else {})
 
     def again(self) -> Self:
         other = super().again()
-        other._place = self._place
+        other._place, other._is_default = self._place, self._is_default
         return other
 
     @property
@@ -268,6 +266,7 @@ class Server2(InfluxqlServer):
             raise Misconfigured(f"{self.address}: no database is mapped to the bucket, so InfluxQL does not find it")
         best = max(mappings, key=lambda mapping: bool(mapping["default"]))
         self.database, self.policy = best["database"], best["retention_policy"]
+        self._is_default = bool(best["default"])
         return done
 
     def _api(self, method: str, path: str, parameters: Mapping[str, str], body: Any = None) -> dict[str, Any]:
@@ -278,6 +277,10 @@ class Server2(InfluxqlServer):
         return found
 
     def delete(self, measurement: str, tags: Mapping[str, str], first_ns: int, last_ns: int) -> None:
+        """By InfluxQL where it can: the call for it looks at every name, which takes seconds beside 20,000."""
+        if self._is_default:
+            super().delete(measurement, tags, first_ns, last_ns)
+            return
         equal = " AND ".join(
             f"{identifier(key)}={identifier(value)}" for key, value in {"_measurement": measurement, **tags}.items()
         )
