@@ -20,10 +20,11 @@ from urllib.parse import parse_qsl, urlsplit
 from tallystick.backends._sql import Range, covered, not_stored
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
-from tallystick.backends.postgresql import care
+from tallystick.backends.postgresql import care, segments
 from tallystick.backends.postgresql import query as queries
 from tallystick.backends.postgresql import schema as schemas
 from tallystick.backends.postgresql.connection import ENCRYPTED, answering, connect, driver, translated
+from tallystick.backends.postgresql.foreign import foreign as foreign_source
 from tallystick.backends.postgresql.rows import Native, Row, Shape, copy_texts
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
@@ -61,7 +62,6 @@ class PostgresqlBackend:
         self._user = "" if client is None else client.info.user
         self._pid = 0
         self._ready = False
-        self._segments: dict[str, int] = {}
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -85,7 +85,6 @@ class PostgresqlBackend:
         if self._connection is not None and self._pid == os.getpid() and not self._connection.closed:
             return
         self._connection = None  # a parent's connection is left to it
-        self._segments.clear()
         with self._translated():
             connection = self._client if self._client is not None else self._connect()
             try:
@@ -131,22 +130,17 @@ class PostgresqlBackend:
                 return WriteResult(self._transaction(batch, carefully=True))
 
     def _transaction(self, batch: Batch, *, carefully: bool) -> dict[int, str]:
-        connection, s, row = self._connection, schemas.quoted(self._schema), self._shape.writer()
+        connection, row = self._connection, self._shape.writer()
         rejected: dict[int, str] = {}
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (schemas.LOCK % 2**31, batch.segment))
-            segment = self._segment(batch.header)
-            stored = connection.execute(
-                f"SELECT start, stop FROM {s}.ledger WHERE segment = %s AND start <= %s AND stop >= %s",
-                (segment, batch.end, batch.start),
-            ).fetchall()
+            segment, stored = segments.known(connection, self._schema, batch)
             fresh = not_stored(batch, stored)
             if carefully:
                 rejected = self._insert_one_by_one(batch, fresh, segment, row)
             else:
                 self._insert([batch.records[index] for index in fresh], segment, row)
             self._account(segment, stored, covered(batch, rejected, stored))
-        self._segments[batch.segment] = segment
         return rejected
 
     def _account(self, segment: int, stored: list[Range], ranges: list[Range]) -> None:
@@ -162,21 +156,6 @@ class PostgresqlBackend:
             " ON CONFLICT (segment, start) DO UPDATE SET stop = excluded.stop",
             (segment, segment, starts, stops),
         )
-
-    def _segment(self, header: Header) -> int:
-        known = self._segments.get(header.segment)
-        if known is None:
-            table = f"{schemas.quoted(self._schema)}.segments"
-            found = self._connection.execute(f"SELECT id FROM {table} WHERE segment = %s", (header.segment,)).fetchone()
-            found = (
-                found
-                or self._connection.execute(
-                    f"INSERT INTO {table} (segment, host, pid, app, started) VALUES (%s, %s, %s, %s, %s) RETURNING id",
-                    (header.segment, header.host, header.pid, header.app, header.started),
-                ).fetchone()
-            )
-            known = int(found[0])
-        return known
 
     def _insert(self, records: list[Record], segment: int, row: Callable[[Record], Row]) -> None:
         s = schemas.quoted(self._schema)
@@ -216,10 +195,9 @@ class PostgresqlBackend:
 
     def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
         psycopg = driver()
-        source, given = queries.foreign(foreign)
         with answering(foreign.source), self._reader() as connection:
             try:
-                return queries.answer(connection, query, source, given)
+                return queries.answer(connection, query, *foreign_source(connection, foreign))
             except (psycopg.ProgrammingError, psycopg.DataError) as error:
                 raise QueryError(f"{foreign.source}: {error}; correct the source, or its columns") from error
 
@@ -249,7 +227,8 @@ class PostgresqlBackend:
     def _header(self, connection: Any, segment: int) -> Header:
         table = f"{schemas.quoted(self._schema)}.segments"
         found = connection.execute(f"SELECT segment, host, pid, app, started FROM {table} WHERE id = %s", (segment,))
-        return Header(1, *found.fetchone())
+        header = found.fetchone()
+        return Header(1, *header) if header else segments.stand_in(self.address, segment)
 
     @contextmanager
     def _reader(self) -> Iterator[Any]:
@@ -265,11 +244,12 @@ class PostgresqlBackend:
 
     def setup(self) -> list[str]:
         with self._reader() as connection:
-            return schemas.ensure(connection, self._schema)
+            done = schemas.ensure(connection, self._schema)
+            return done + segments.adopt(connection, self._schema, self.address)
 
     def check(self) -> list[Line]:
         with self._reader() as connection:
-            return schemas.check(connection, self._schema)
+            return care.check(connection, self._schema)
 
     def indices(self) -> list[dict[str, Any]]:
         with self._reader() as connection:

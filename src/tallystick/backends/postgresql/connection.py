@@ -23,7 +23,7 @@ _PERSON_MUST_ACT: Final = {
     "42501": "grant this user the right, or let an administrator run this and add setup=no to the URL:\n{script}",
     "3F": "as an administrator run:\n{script}",
     "42P01": "run `tallystick setup`, or as an administrator:\n{script}",
-    "42": "the tables are not as tallystick makes them; move them away, then run `tallystick setup`",
+    "42": "the tables are not as tallystick makes them; `tallystick check` says what differs, and the remedy",
     "25006": "connect to the primary: this server is read-only",
 }
 """By SQLSTATE or its class: the remedy."""

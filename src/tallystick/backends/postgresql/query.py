@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick.backends._sql import like, seconds, series
-from tallystick.backends.base import Foreign
 from tallystick.backends.postgresql.schema import quoted
 from tallystick.queries import Query, Series, is_pattern
 
@@ -29,35 +28,6 @@ _DIVIDED_BY: Final = {"mean": "sum(1 / sample_rate)", "rate": "{seconds}"}
 def native(schema: str) -> str:
     """What a query reads from, when the records are ours."""
     return f"SELECT timestamp_ns, name, kind, unit, value, tags, sample_rate FROM {quoted(schema)}.everything"
-
-
-def foreign(source: Foreign) -> tuple[str, list[Any]]:
-    """The same columns out of somebody else's table, and the parameters of that. A row without a time (or a name,
-    where a column holds the names) is passed over."""
-    time_ns = {
-        "native": "(extract(epoch from {c}) * 1000000000)::bigint",
-        "iso": "(extract(epoch from {c}::timestamptz) * 1000000000)::bigint",
-        "ns": "{c}::bigint",
-        "us": "({c} * 1000)::bigint",
-        "ms": "({c} * 1000000)::bigint",
-        "s": "({c} * 1000000000)::bigint",
-    }[source.time_unit].format(c=_column(source.time))
-    pairs = ", ".join(f"%s::text, {_column(column)}::text" for column in source.tags.values())
-    tags = f"jsonb_strip_nulls(jsonb_build_object({pairs}))" if pairs else "'{}'::jsonb"
-    name = f"{_column(source.name)}::text" if source.name else "%s::text"
-    kind = f"{_column(source.kind)}::text" if source.kind else "'gauge'::text"
-    table = ".".join(_column(part) for part in source.source.split("."))
-    there = " AND ".join(f"{_column(column)} IS NOT NULL" for column in (source.time, source.name) if column)
-    sql = (
-        f"SELECT {time_ns} AS timestamp_ns, {name} AS name, {kind} AS kind, NULL::text AS unit,"
-        f" nullif({_column(source.value)}::double precision, 'NaN') AS value, {tags} AS tags,"
-        f" 1.0::double precision AS sample_rate FROM {table} WHERE {there}"
-    )
-    return sql, [*([] if source.name else [source.source]), *source.tags]
-
-
-def _column(name: str) -> str:
-    return quoted(name).replace("%", "%%")  # which is the driver's sign for a parameter
 
 
 def answer(connection: Any, query: Query, source: str, given: list[Any]) -> list[Series]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from tallystick.backends.base import Line
 from tallystick.errors import Misconfigured
 
 SCHEMA: Final = 1
@@ -26,60 +25,64 @@ DAYS_BACK, DAYS_AHEAD = 400, 3
 LOCK: Final = 0x7A11_E571
 """The advisory lock under which tables are made."""
 
-COLUMNS: Final = (
-    "timestamp_ns, segment, place, name, kind, unit, value, whole, content, tags, sample_rate, extra, own_id"
-)
-
-_COLUMN_TYPES: Final = """
-    timestamp_ns bigint NOT NULL,
-    segment integer NOT NULL,
-    place bigint NOT NULL,
-    name text NOT NULL,
-    kind text NOT NULL,
-    unit text,
-    value double precision,
-    whole bigint,
-    content text,
-    tags jsonb NOT NULL,
-    sample_rate double precision NOT NULL,
-    extra json,
-    own_id text
-"""
+_RECORD: Final = {
+    "timestamp_ns": "bigint NOT NULL",
+    "segment": "integer NOT NULL",
+    "place": "bigint NOT NULL",
+    "name": "text NOT NULL",
+    "kind": "text NOT NULL",
+    "unit": "text",
+    "value": "double precision",
+    "whole": "bigint",
+    "content": "text",
+    "tags": "jsonb NOT NULL",
+    "sample_rate": "double precision NOT NULL",
+    "extra": "json",
+    "own_id": "text",
+}
 """`value` is what aggregates see; `whole` keeps an integer exactly, `content` a text, or a document as JSON; `extra`
 says what these columns cannot (types, words, metadata)."""
 
+COLUMNS: Final = ", ".join(_RECORD)
+
+TABLES: Final = {
+    "meta": {"key": "text PRIMARY KEY", "value": "bigint NOT NULL"},
+    "segments": {
+        "id": "integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "segment": "text NOT NULL UNIQUE",
+        "host": "text NOT NULL",
+        "pid": "bigint NOT NULL",
+        "app": "text NOT NULL",
+        "started": "bigint NOT NULL",
+        "written": "timestamptz NOT NULL DEFAULT now()",
+    },
+    "ledger": {"segment": "integer NOT NULL", "start": "bigint NOT NULL", "stop": "bigint NOT NULL"},
+    "points": _RECORD,
+    "documents": _RECORD,
+}
+"""The columns of each table, and what they are."""
+
+
+def _table(name: str, constraint: str = "", rest: str = "") -> str:
+    columns = [f"{column} {what}" for column, what in TABLES[name].items()]
+    return f"CREATE TABLE IF NOT EXISTS {{s}}.{name} ({', '.join([*columns, *filter(None, [constraint])])}){rest}"
+
+
 MADE: Final = {
-    "meta": "CREATE TABLE {s}.meta (key text PRIMARY KEY, value bigint NOT NULL)",
-    "segments": """
-    CREATE TABLE {s}.segments (
-        id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        segment text NOT NULL UNIQUE,
-        host text NOT NULL,
-        pid bigint NOT NULL,
-        app text NOT NULL,
-        started bigint NOT NULL,
-        written timestamptz NOT NULL DEFAULT now()
-    )
-    """,
-    "ledger": """
-    CREATE TABLE {s}.ledger (
-        segment integer NOT NULL,
-        start bigint NOT NULL,
-        stop bigint NOT NULL,
-        PRIMARY KEY (segment, start)
-    )
-    """,
-    "points": f"CREATE TABLE {{s}}.points ({_COLUMN_TYPES}) PARTITION BY RANGE (timestamp_ns)",
-    "points_name": "CREATE INDEX points_name ON {s}.points (name, timestamp_ns)",
-    "points_other": "CREATE TABLE {s}.points_other PARTITION OF {s}.points DEFAULT",
-    "documents": f"CREATE TABLE {{s}}.documents ({_COLUMN_TYPES}, PRIMARY KEY (own_id))",
-    "documents_name": "CREATE INDEX documents_name ON {s}.documents (name, timestamp_ns)",
+    "meta": _table("meta"),
+    "segments": _table("segments"),
+    "ledger": _table("ledger", "PRIMARY KEY (segment, start)"),
+    "points": _table("points", rest=" PARTITION BY RANGE (timestamp_ns)"),
+    "points_name": "CREATE INDEX IF NOT EXISTS points_name ON {s}.points (name, timestamp_ns)",
+    "points_other": "CREATE TABLE IF NOT EXISTS {s}.points_other PARTITION OF {s}.points DEFAULT",
+    "documents": _table("documents", "PRIMARY KEY (own_id)"),
+    "documents_name": "CREATE INDEX IF NOT EXISTS documents_name ON {s}.documents (name, timestamp_ns)",
     "everything": f"""
-    CREATE VIEW {{s}}.everything AS
+    CREATE OR REPLACE VIEW {{s}}.everything AS
     SELECT {COLUMNS} FROM {{s}}.points UNION ALL SELECT {COLUMNS} FROM {{s}}.documents
     """,
     "records": """
-    CREATE VIEW {s}.records AS
+    CREATE OR REPLACE VIEW {s}.records AS
     SELECT to_timestamp(timestamp_ns / 1e9) AS time, e.name, e.kind,
         coalesce(e.content, e.whole::text, e.value::text) AS value, e.unit, e.tags, e.extra -> 'metadata' AS metadata,
         s.host, s.app, s.pid, coalesce(e.own_id, s.segment || '-' || e.place) AS id, e.timestamp_ns, e.sample_rate
@@ -94,11 +97,12 @@ _NUMBER: Final = "INSERT INTO {s}.meta VALUES ('schema', 1) ON CONFLICT DO NOTHI
 _GRANTED: Final = (
     "GRANT USAGE ON SCHEMA {s} TO {user}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {s} TO {user}",
+    "GRANT SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA {s} TO {user}",
 )
 
 
 def script(schema: str, user: str) -> str:
-    """What an administrator runs for a user who may not create anything, and who then writes with `setup=no`."""
+    """What an administrator runs for a user who may not create anything, but then may write; also a second time."""
     s, user = quoted(schema), quoted(user)
     statements = ["CREATE SCHEMA IF NOT EXISTS {s}", *MADE.values(), _NUMBER, *_GRANTED]
     return ";\n".join(" ".join(statement.format(s=s, user=user).split()) for statement in statements) + ";"
@@ -150,16 +154,28 @@ class Days:
     def __init__(self, connection: Any, schema: str, may_create: bool) -> None:
         self._connection = connection
         self._schema = schema
-        self._may_create = may_create
+        self._wanted = may_create
+        self._may_create: bool | None = None  # until a day needs it
         self._known: set[int] = set()
 
     def have(self, days: set[int]) -> None:
         """Have partitions for those of these days (since the epoch) that are near the present."""
         today = time.time_ns() // DAY_NS
         for day in sorted(days - self._known):
-            if self._may_create and today - DAYS_BACK <= day <= today + DAYS_AHEAD:
+            if self._wanted and today - DAYS_BACK <= day <= today + DAYS_AHEAD and self._allowed():
                 self._make(day)
             self._known.add(day)
+
+    def _allowed(self) -> bool:
+        """Whether this user may make one. Who only has the rights that `script` gives writes to `points_other`."""
+        if self._may_create is None:
+            sql = (
+                "SELECT pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(c.relnamespace, 'CREATE')"
+                " FROM pg_class c WHERE c.oid = to_regclass(%s)"
+            )
+            found = self._connection.execute(sql, (f"{quoted(self._schema)}.points",)).fetchone()
+            self._may_create = found is None or found[0]
+        return self._may_create
 
     def _make(self, day: int) -> None:
         table = f"{quoted(self._schema)}.{partition(day)}"
@@ -192,23 +208,6 @@ def day_partitions(connection: Any, schema: str) -> list[tuple[str, int]]:
         (f"{quoted(schema)}.points",),
     ).fetchall()
     return [(name, int(start)) for name, start in rows if start is not None]
-
-
-def check(connection: Any, schema: str) -> list[Line]:
-    found = version(connection, schema)
-    if found is None:
-        return [Line(ok=False, what=f"no tables of ours in schema {schema}", remedy="run `tallystick setup`")]
-    if found != SCHEMA:
-        return [Line(ok=False, what=f"schema {found}, this version makes {SCHEMA}", remedy="upgrade tallystick here")]
-    lines = [Line(ok=True, what=f"schema {found} in {schema}")]
-    absent = missing(connection, schema)
-    lines += [Line(ok=False, what=f"{schema}.{name} is missing", remedy="run `tallystick setup`") for name in absent]
-    for table in ("segments", "ledger", "points", "points_other", "documents"):
-        place = f"{quoted(schema)}.{table}"
-        sql = "SELECT has_table_privilege(%s, 'INSERT')"
-        if table not in absent and not connection.execute(sql, (place,)).fetchone()[0]:
-            lines.append(Line(ok=False, what=f"{place} may not be written by this user", remedy="GRANT it the right"))
-    return lines
 
 
 def quoted(name: str) -> str:
