@@ -82,7 +82,7 @@ class Health(msgspec.Struct, frozen=True):
         if time.time() - last <= max_age_seconds:
             return ""
         since = f"for {span(time.time() - last)}" if last else "yet"
-        why = [] if self.delivering else ["nobody delivers; run `tallystick agent`"]
+        why = [] if self.delivering else [f"nobody delivers; run `{self.target.agent}`"]
         why += [self.error] if self.error else []
         waiting = f"{number(self.pending)} pending, the oldest for {span(age)}, and nothing delivered {since}"
         return ": ".join([waiting, *why])
@@ -113,7 +113,7 @@ class Health(msgspec.Struct, frozen=True):
         trouble = f"see to what the last try failed on ({self.error}); then " if self.error else ""
         if self.target.unknown:
             return f"{trouble}start its application again: {self.target.unknown}"
-        return f"{trouble}run `tallystick agent`, or its application"
+        return f"{trouble}run `{self.target.agent}`, or its application"
 
 
 def _agent(beat: Heartbeat) -> str:

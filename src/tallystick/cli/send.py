@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
+from tallystick.agent import report
 from tallystick.agent.election import somebody_delivers
 from tallystick.cli.app import Failure
 from tallystick.cli.options import SECONDS, Where, json_option, tag_pairs, where_options
@@ -58,8 +61,15 @@ def send(
     elif delivered:
         click.echo(f"recorded, and delivered to {target.address}")
     else:
-        later = "the agent delivers it" if somebody_delivers(target.folder) else "run `tallystick agent` to deliver it"
+        known = target_of(target.folder, load_settings(home=where.home))  # by whoever runs it without our --backend
+        later = "the agent delivers it" if _others_deliver(target.folder) else f"run `{known.agent}` to deliver it"
         click.echo(f"recorded; it waits in {target.folder.path} for {target.address}: {later}")
+
+
+def _others_deliver(folder: Folder) -> bool:
+    """Our own thread ends with us, also while it still waits for its database."""
+    beat = report.read(folder)
+    return somebody_delivers(folder) and (beat is None or beat.pid != os.getpid())
 
 
 def _target(where: Where) -> Target:

@@ -58,6 +58,11 @@ class Target(msgspec.Struct, frozen=True):
         named = f" --pipeline {self.name}" if self.folder.path.exists() else ""
         return f"tallystick setup{named}{' --backend URL' if self.given or self.unknown else ''}"
 
+    @property
+    def agent(self) -> str:
+        """The command that delivers it."""
+        return f"tallystick agent{f' --pipeline {self.name} --backend URL' if self.given or self.unknown else ''}"
+
     def backend(self) -> Backend:
         """A new backend, not yet opened. Raises `SettingsError` when the target is unknown."""
         if self.unknown:
@@ -129,7 +134,8 @@ def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target
         return Target(folder, None, address, f"its application delivers to a backend object of its own; {remedy}")
     url = _text(about, "url") or address
     if MASK in url:
-        remedy = f"set TALLYSTICK_BACKEND to all of it, or give --pipeline {folder.name} --backend URL"
+        named = "" if folder.name == own.pipeline else f"TALLYSTICK_PIPELINE to {folder.name} and "
+        remedy = f"set {named}TALLYSTICK_BACKEND to all of it, or give --pipeline {folder.name} --backend URL"
         return Target(folder, None, address, f"the secret of {url} is written nowhere; {remedy}")
     return Target(folder, address if _is_elsewhere(url, address) else url, address)
 

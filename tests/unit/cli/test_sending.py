@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,9 @@ def test_a_pipeline_of_a_backend_object_is_not_recorded_into(home: Path) -> None
     assert "a backend object of its own" in call("send", "increment", "b", "--pipeline", pipeline, exits=2).stderr
     assert "there is no 'nosuch'" in call("send", "increment", "b", "--pipeline", "nosuch", exits=2).stderr
     assert (home / pipeline / "pipeline.json").read_bytes() == before
+
+
+def test_a_thread_of_its_own_that_waits_for_its_database_is_nobody_who_delivers_later() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"postgresql://ada@127.0.0.1:{deaf.getsockname()[1]}/db?connect_timeout_seconds=2"
+        assert "run `tallystick agent` to" in call("send", "increment", "a", "--wait", "0.5", "--backend", url).stdout

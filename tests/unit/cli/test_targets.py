@@ -175,14 +175,37 @@ def test_what_is_to_be_done_about_an_unknown_target_works_when_it_is_done(
     assert rows(tmp_path / "new.db") == 1
 
 
-def test_the_password_by_the_setting_reaches_a_pipeline_with_a_name_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_password_by_the_settings_reaches_a_pipeline_with_a_name_of_its_own_and_no_other(
+    home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = "postgresql://ada:S3cr3t@127.0.0.1:1/db"
     record(url, "p1")
-    assert "set TALLYSTICK_BACKEND to all of it" in only().unknown
+    record(None)
+    assert "set TALLYSTICK_PIPELINE to p1 and TALLYSTICK_BACKEND to all of it" in only(pipeline="p1").unknown
+    monkeypatch.setenv("TALLYSTICK_PIPELINE", "p1")
+    assert "set TALLYSTICK_BACKEND to all of it" in only(pipeline="p1").unknown
     monkeypatch.setenv("TALLYSTICK_BACKEND", url)
-    assert only().url == url
+    found = {target.name: target for target in targets(Where())}
+    assert found["p1"].url == url
+    assert found["default"].address == f"sqlite:///{home}/default/records.db", "which has nothing to do with it"
+
+
+def test_who_is_to_deliver_is_told_to_give_the_database_where_only_he_knows_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLYSTICK_DELIVER", "off")
+    url = "postgresql://ada:S3cr3t@127.0.0.1:1/db"
+    said = call("send", "increment", "a", "--wait", "0", "--backend", url).stdout
+    (name,) = [path.name for path in home.iterdir()]
+    agent = f"run `tallystick agent --pipeline {name} --backend URL`"
+    for text in (
+        said,
+        call("status", "--backend", url).stdout,
+        call("status", "--check", "--max-age", "0.001s", exits=1).stdout,
+        call("doctor", "--offline").stdout,
+    ):
+        assert agent in text
+    assert "run `tallystick agent` to" in call("send", "increment", "a", "--wait", "0").stdout
 
 
 def test_a_question_is_for_the_database_that_is_given_whatever_pipelines_there_are(tmp_path: Path) -> None:

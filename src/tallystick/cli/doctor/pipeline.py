@@ -130,7 +130,7 @@ def delivery(one: Health, max_age_seconds: float) -> Iterator[Finding]:
         yield fail(stuck, "see why its database does not answer" if one.delivering else "")
     elif one.pending and not one.delivering:
         waiting = "1 record waits" if one.pending == 1 else f"{number(one.pending)} records wait"
-        yield warn(f"{waiting}, and nobody delivers", "run `tallystick agent`")
+        yield warn(f"{waiting}, and nobody delivers", f"run `{one.target.agent}`")
     elif one.delivering:
         yield ok(f"delivered by {one.who()}")
 
