@@ -30,6 +30,10 @@ the `@` may be an API key, and with InfluxDB 2 and 3, which know no users, a tok
 """
 _ODD_NAME: Final = r"(?i)[:/?#@\s]|%(?:25)*3a"
 """What makes it doubtful that this is a name, a quoted colon before a password included."""
+_WHERE: Final = r"(?i:.+_env)=[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|(?i:.+_file)=(?:/[\w.-]+){2,}"
+"""A parameter that names the variable or the file of a secret. What looks like neither may be the secret itself, by
+mistake.
+"""
 # Texts, which `re` compiles at their first use: that is mostly never, and would slow `import tallystick`.
 
 
@@ -106,13 +110,15 @@ def _end_of_user(rest: str) -> int:
 
 def _mask_parameters(text: str) -> str:
     def masked(match: re.Match[str]) -> str:
-        return f"{match[1]}{match[2]}{MASK}" if _tells(match[1]) else match[0]
+        return f"{match[1]}{match[2]}{MASK}" if _tells(match[1], match[3]) else match[0]
 
     return re.sub(_PARAMETER, masked, text)
 
 
-def _tells(parameter: str) -> bool:
+def _tells(parameter: str, value: str) -> bool:
     """Whether a parameter of this name has a secret as value."""
+    if re.fullmatch(_WHERE, f"{parameter}={value}"):
+        return False
     return re.fullmatch(_TELLTALE, re.sub(r"[-_.]|%[0-9A-Fa-f]{2}", "", parameter)) is not None
 
 
@@ -154,5 +160,5 @@ def _secrets_of(url: str) -> Iterator[tuple[str, bool]]:
             yield (password, False) if colon else (user, True)
         rest = rest[at:]
     for match in re.finditer(_PARAMETER, rest):
-        if _tells(match[1]):
+        if _tells(match[1], match[3]):
             yield match[3].strip("'\""), False
