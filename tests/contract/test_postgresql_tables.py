@@ -162,6 +162,23 @@ def test_lost_segments_of_two_stores_are_not_taken_for_one(backend: PostgresqlBa
     assert len(by_id(found)) == 20
 
 
+def test_a_segment_that_takes_a_delivery_while_its_store_is_pruned_is_not_forgotten(backend: PostgresqlBackend) -> None:
+    first, second = make_batch(*counters(10)).split(5)
+    write_once(backend, first)
+    run(f"UPDATE {backend._schema}.segments SET written = now() - interval '91 days'")
+    pruned = threading.Thread(target=again(backend).prune, args=(at(100) / 1e9,))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%stale%'"
+    with backend._connection.transaction():  # around the one of the batch, as if that took long
+        write_once(backend, second)
+        pruned.start()
+        deadline = time.monotonic() + 30
+        while rows(waiting) == [(0,)] and pruned.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    pruned.join()
+    assert wrong(backend) == []
+    assert (total(backend), rows(f"SELECT count(*) FROM {backend._schema}.records")) == (5, [(5,)])
+
+
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 CHANGES = {

@@ -114,11 +114,14 @@ def prune(connection: Any, schema: str, before_ns: int) -> int:
 
 
 def _forget_segments(connection: Any, s: str) -> None:
+    """Those that nothing refers to any more. One that takes a delivery at this very moment is waited for, and stays."""
+    old = f"written < now() - interval '{LEDGER_DAYS} days'"
     with connection.transaction():
         connection.execute(
             f"CREATE TEMPORARY TABLE stale ON COMMIT DROP AS SELECT id FROM {s}.segments g"
-            f" WHERE written < now() - interval '{LEDGER_DAYS} days'"
-            f" AND NOT EXISTS (SELECT 1 FROM {s}.everything e WHERE e.segment = g.id)"
+            f" WHERE {old} AND NOT EXISTS (SELECT 1 FROM {s}.everything e WHERE e.segment = g.id)"
         )
-        connection.execute(f"DELETE FROM {s}.ledger WHERE segment IN (SELECT id FROM stale)")
-        connection.execute(f"DELETE FROM {s}.segments WHERE id IN (SELECT id FROM stale)")
+        connection.execute(
+            f"WITH gone AS (DELETE FROM {s}.segments WHERE id IN (SELECT id FROM stale) AND {old} RETURNING id)"
+            f" DELETE FROM {s}.ledger WHERE segment IN (SELECT id FROM gone)"
+        )
