@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tallystick.agent.report import Report
 from tallystick.backends._rows import Native
 from tallystick.backends.base import ACCEPTED, Backend, Foreign
 from tallystick.backends.parquet import ParquetBackend
+from tallystick.backends.parquet import folder as folders
 from tallystick.backends.parquet import merging as parquet_merging
 from tallystick.backends.parquet.folder import locked
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
@@ -63,6 +65,28 @@ def in_child(run: Callable[[], None]) -> int:
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_first_writers_that_come_at_once_all_find_the_folder_made(tmp_path: Path) -> None:
+    for turn in range(20):
+        backends = [ParquetBackend(tmp_path / str(turn)) for _ in range(4)]
+        together = threading.Barrier(len(backends))
+
+        def first(backend: ParquetBackend, together: threading.Barrier = together) -> None:
+            together.wait()
+            folders.ensure(backend.path, 10)
+
+        with ThreadPoolExecutor(len(backends)) as pool:
+            list(pool.map(first, backends))
+        assert sorted(path.name for path in backends[0].path.iterdir()) == [".lock", folders.MARKER]
+
+
+def test_a_text_of_many_megabytes_is_stored_and_so_are_its_neighbours(backend: ParquetBackend) -> None:
+    texts = ["y" * 20_000_000, "z" * 9_000_000, '"' * 9_000_000]
+    batch = make_batch(*counters(3), *(Record(at(0), GAUGE, "long", text) for text in texts), *counters(3))
+    assert backend.write(batch) == ACCEPTED
+    assert [record.value for record in backend.records(Query("long"))] == texts
+    assert len(ids(backend)) == 9
 
 
 def three_days() -> list[Record]:

@@ -96,7 +96,7 @@ class ParquetBackend:
         with self._translated():
             self._engine.cursor().close()
             if not (self.path / folders.MARKER).exists():
-                folders.ensure(self.path)
+                folders.ensure(self.path, self.timeout_seconds)
             if merging.unfinished(self.path):
                 with self._turn():
                     """That is all."""
@@ -222,7 +222,7 @@ class ParquetBackend:
     def setup(self) -> list[str]:
         """Make the folder; merge what is there in many small files, of an earlier version or after failures."""
         with self._translated():
-            done = folders.ensure(self.path)
+            done = folders.ensure(self.path, self.timeout_seconds)
             if merges := self._merge_all(merging.ripe):
                 done.append(f"merges of small files: {merges}")
             return done

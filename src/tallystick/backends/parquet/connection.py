@@ -71,10 +71,10 @@ class Engine:
     ) -> None:
         """Rows as lines of JSON, and the cells that all of them share, become a file, by way of another: DuckDB's own
         reader is the quickest way into it that needs no second library."""
-        data = "\n".join(lines).encode()
+        data = "\n".join([*lines, ""]).encode()  # without a newline at the end, DuckDB fails beyond 16 MiB
         aside.write_bytes(data)
         of_each = ", ".join(f"{name}: '{type_}'" for name, type_ in COLUMNS.items() if name not in shared)
-        source = _READ_JSON.format(size=len(data) + 1, columns=of_each)
+        source = _READ_JSON.format(size=len(data), columns=of_each)
         columns = ", ".join(
             f"CAST(? AS {type_}) AS {name}" if name in shared else name for name, type_ in COLUMNS.items()
         )

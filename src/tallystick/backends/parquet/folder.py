@@ -170,13 +170,17 @@ def locked(root: Path, patience_seconds: float) -> Iterator[None]:
         lock.release()
 
 
-def ensure(root: Path) -> list[str]:
-    """Create what is missing; says what was done. Raises `Misconfigured` for a folder of a newer version."""
+def ensure(root: Path, patience_seconds: float) -> list[str]:
+    """Create what is missing; says what was done. Raises `Misconfigured` for a folder of a newer version, `Unavailable`
+    when other writers do not let go of it in time."""
     found = format_of(root)
     if found is None:
         disk.make_folder(root)
-        disk.replace_file(root / MARKER, msgspec.json.encode({"parquet": FORMAT}) + b"\n", durable=True)
-        return [f"made {root} a folder of format {FORMAT}"]
+        with locked(root, patience_seconds):  # of several first writers one makes the marker
+            found = format_of(root)
+            if found is None:
+                disk.replace_file(root / MARKER, msgspec.json.encode({"parquet": FORMAT}) + b"\n", durable=True)
+                return [f"made {root} a folder of format {FORMAT}"]
     if found > FORMAT:
         raise Misconfigured(f"{root} has format {found}, this version knows up to {FORMAT}; upgrade tallystick")
     return []
