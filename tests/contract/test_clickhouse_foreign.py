@@ -105,6 +105,18 @@ def test_what_does_not_exist_is_named(backend: Any, part: str) -> None:
         backend.query_foreign(Query(by="route"), Foreign(time_unit="ns", **wrong))
 
 
+@pytest.mark.parametrize("value", ["$where", "", "took.x"])
+def test_a_mistake_is_told_in_the_servers_sentence_without_our_statement(
+    clickhouse: ClickhouseBackend, value: str
+) -> None:
+    with pytest.raises(QueryError, match=r"^theirs: .*; correct the source, or its columns$") as caught:
+        clickhouse.query_foreign(Query(), Foreign(source="theirs", time="ns", value=value, time_unit="ns"))
+    said = str(caught.value)
+    assert value in said
+    assert len(said) < 250
+    assert not any(part in said for part in ("SELECT", "CAST", "toInt64", "http://"))
+
+
 @pytest.mark.parametrize("name", ['x"; DROP TABLE theirs; --', "x' OR 1=1 --", "`", "%s", "?", "{x:String}", "\\"])
 def test_hostile_names_of_columns_and_tags_are_only_names(backend: Any, name: str) -> None:
     known: dict[str, Any] = {"source": source(backend), "time": "ns", "value": "took", "time_unit": "ns"}

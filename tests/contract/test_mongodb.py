@@ -12,9 +12,11 @@ import pytest
 from tests.contract.faults import CrashContract, FaultContract
 from tests.services import service
 
-from tallystick.backends.base import Backend
+from tallystick.backends.base import Backend, Foreign
 from tallystick.backends.mongodb import MongodbBackend
-from tallystick.testing import BackendContract
+from tallystick.errors import QueryError
+from tallystick.queries import Query
+from tallystick.testing import BackendContract, counters, make_batch
 from tallystick.testing.hostile import HOSTILE
 
 _numbers = itertools.count()
@@ -75,6 +77,17 @@ class TestMongodbCrash(CrashContract):
     def make_backend(self, port: int, timeout_seconds: float) -> Backend:
         url = new_url(f"mongodb://127.0.0.1:{port}")
         return MongodbBackend.from_url(f"{url}?timeout_seconds={timeout_seconds}&directConnection=true")
+
+
+@pytest.mark.service("mongodb")
+def test_a_mistake_in_a_foreign_question_is_told_in_the_servers_sentence() -> None:
+    backend = MongodbBackend.from_url(new_url(service("mongodb")))
+    backend.write(make_batch(*counters(3)))
+    foreign = Foreign(source=backend._collection_name, time="timestamp_ns", value="$where", time_unit="ns")
+    with pytest.raises(QueryError, match=r"\$where is not allowed[^,{]*; correct the source, or its columns$"):
+        backend.query_foreign(Query(), foreign)
+    drop(backend)
+    backend.close()
 
 
 def test_a_ready_client_is_used_and_left_open() -> None:

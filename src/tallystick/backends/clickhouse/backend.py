@@ -22,7 +22,7 @@ from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.clickhouse import query as queries
 from tallystick.backends.clickhouse import schema as schemas
-from tallystick.backends.clickhouse.connection import connect, driver, translated
+from tallystick.backends.clickhouse.connection import connect, driver, sentence, translated
 from tallystick.errors import Misconfigured, QueryError, SettingsError
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
@@ -137,7 +137,7 @@ class ClickhouseBackend:
             try:
                 return queries.answer(client, query, queries.foreign(self._database, foreign, query))
             except errors.DatabaseError as error:
-                raise QueryError(f"{foreign.source}: {error}; correct the source, or its columns") from error
+                raise QueryError(f"{foreign.source}: {sentence(error)}; correct the source, or its columns") from error
 
     def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
         source = queries.native(self._database, query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,10 @@ _PERSON_MUST_ACT: Final = {
 """By the server's code: the remedy."""
 
 _TOO_LARGE: Final = frozenset({307, 396})
+
+_AFTER_SENTENCE: Final = re.compile(
+    r"[.:;] In scope |[.:;] [Ww]hile (?:process|execut)ing | \(line \d+| \([A-Z_]+\) \(for "
+)
 
 
 @cache
@@ -117,6 +122,12 @@ def translated(address: str, database: str, user: str) -> Iterator[None]:
         raise
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise _no_answer(address, error) from error
+
+
+def sentence(error: Exception) -> str:
+    """What the server says of a statement, without the statement, which is ours, and the places in it."""
+    said = str(error).partition("DB::Exception: ")[2] or str(error)
+    return _AFTER_SENTENCE.split(said, maxsplit=1)[0][:500]
 
 
 def _no_answer(address: str, error: Exception) -> Unavailable:

@@ -20,7 +20,7 @@ from tallystick.backends._url import OPTIONS, ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.mongodb import care, writing
 from tallystick.backends.mongodb import query as queries
-from tallystick.backends.mongodb.connection import NOT_ALLOWED, connect, driver, translated
+from tallystick.backends.mongodb.connection import NOT_ALLOWED, connect, driver, short, translated
 from tallystick.backends.mongodb.shape import Native
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.queries import Query, Series
@@ -161,7 +161,7 @@ class MongodbBackend:
         try:
             return self._answer(foreign.source, query, queries.foreign(query, foreign))
         except driver().errors.OperationFailure as error:
-            raise QueryError(f"{foreign.source}: {error}; correct the source, or its columns") from error
+            raise QueryError(f"{foreign.source}: {short(error)}; correct the source, or its columns") from error
 
     def _answer(self, collection: str, query: Query, start: queries.Pipeline) -> list[Series]:
         def aggregate(pipeline: queries.Pipeline) -> Iterable[dict[str, Any]]:

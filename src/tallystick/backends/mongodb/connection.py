@@ -92,19 +92,19 @@ def translated(address: str) -> Iterator[None]:
     except errors.OperationFailure as error:
         if error.code in FORBIDDEN:
             remedy = "correct user and password, or grant the role readWrite on the database"
-            raise Misconfigured(f"{address}: {_short(error)}; {remedy}") from error
+            raise Misconfigured(f"{address}: {short(error)}; {remedy}") from error
         if error.code in PASSING or isinstance(error, errors.WTimeoutError | errors.ExecutionTimeout):
-            raise Unavailable(f"{address}: {_short(error)}") from error
+            raise Unavailable(f"{address}: {short(error)}") from error
         raise
     except errors.ConfigurationError as error:
-        raise Misconfigured(f"{address}: {_short(error)}; correct the URL's options") from error
+        raise Misconfigured(f"{address}: {short(error)}; correct the URL's options") from error
     except errors.ConnectionFailure as error:
         cure = next((remedy for sign, remedy in _TLS.items() if sign.lower() in str(error).lower()), None)
         if cure is not None:
-            raise Misconfigured(f"{address}: {_short(error)}; {cure}") from error
-        raise Unavailable(f"{address}: {_short(error)}") from error
+            raise Misconfigured(f"{address}: {short(error)}; {cure}") from error
+        raise Unavailable(f"{address}: {short(error)}") from error
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     """The driver adds whole topologies to its messages."""
     return str(error).partition(", full error:")[0].partition(", Topology Description")[0][:500]
