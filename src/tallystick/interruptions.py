@@ -1,42 +1,65 @@
-"""What strikes a call from outside: an exception of a signal handler, or one that was raised into this thread.
+"""What strikes a call from outside: an exception of a signal handler, or one that was thrown into this thread.
 
 Time limits work that way (`signal.setitimer`, `PyThreadState_SetAsyncExc`), between any two steps of ours. Such an
 exception belongs to the application and must reach it. And the call that it ended must not go on by another way: its
 line may be written already, and would be there twice.
+
+Nothing marks such an exception, so it is told by what ours have and it has not. What a step of ours raises, or a
+function in C that it called, says something and is of a class of Python's, of msgspec's or of ours. What is thrown into
+a thread is of a class that somebody else wrote, or says nothing. A handler is called with a frame.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import traceback
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Final
 
-_OURS: Final = ("builtins", "msgspec", "tallystick")
-"""The modules whose exceptions our own steps raise."""
+_OURS: Final = ("msgspec", "tallystick")
+_WORDLESS: Final = (MemoryError, StopIteration, StopAsyncIteration)
+"""What functions in C raise without a word."""
 
 
 def from_outside(error: BaseException) -> bool:
-    """Whether `error`, caught around steps that hardly ever run code of the caller's, is from outside."""
+    """Whether `error`, caught around steps of ours, is from outside. What the caller's own objects raise is not."""
     trace = error.__traceback__
-    if trace is None or (trace.tb_next is None and type(error).__module__ == "builtins"):
-        return False  # raised by a function in C that we called, as nearly always
-    if from_handler(error):
-        return True
-    *_, (frame, _) = traceback.walk_tb(trace)
-    # Thrown into the thread: it begins in a line of ours, which raises nothing of the kind.
-    return _top(frame.f_globals.get("__name__", "")) == "tallystick" and _top(type(error).__module__) not in _OURS
-
-
-def from_handler(error: BaseException) -> bool:
-    """Whether a signal handler raised it, which its traceback tells."""
-    if threading.current_thread() is not threading.main_thread():
+    if trace is None:
         return False
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    foreign = [frame.f_code for frame in frames if _top(frame.f_globals.get("__name__", "")) != "tallystick"]
-    # What we raised ourselves has none; to ask for every signal's handler takes a quarter of a millisecond.
-    return bool(foreign) and not handlers().isdisjoint(foreign)
+    if trace.tb_next is None:  # raised here, or by a function in C that was called here, as nearly always
+        return _is_thrown(error)
+    frames = [frame for frame, _ in traceback.walk_tb(trace)]
+    if all(map(_is_own, frames)):
+        return _is_thrown(error)
+    return threading.current_thread() is threading.main_thread() and _is_handlers(frames)
+
+
+def _is_thrown(error: BaseException) -> bool:
+    """Of an error on whose way is no code but ours and Python's."""
+    module = _top(type(error).__module__)
+    if module not in _OURS and module not in sys.stdlib_module_names:
+        return True
+    return not error.args and not isinstance(error, _WORDLESS)
+
+
+def _is_own(frame: FrameType) -> bool:
+    module = _top(frame.f_globals.get("__name__", ""))
+    return module == "tallystick" or module in sys.stdlib_module_names
+
+
+def _is_handlers(frames: list[FrameType]) -> bool:
+    """Whether one of these frames is a signal handler's; it may have taken itself out of its place before it raised."""
+    foreign = [frame for frame in frames if _top(frame.f_globals.get("__name__", "")) != "tallystick"]
+    # To ask for every signal's handler takes a quarter of a millisecond.
+    return any(map(_was_given_a_frame, foreign)) or not handlers().isdisjoint(frame.f_code for frame in foreign)
+
+
+def _was_given_a_frame(frame: FrameType) -> bool:
+    """By type, since objects of the caller's may fail when they are asked for their class."""
+    given = frame.f_locals.values()
+    return any(type(one) is FrameType or (type(one) is tuple and FrameType in map(type, one)) for one in given)
 
 
 def handlers() -> set[CodeType | None]:

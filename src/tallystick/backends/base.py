@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 import msgspec
 
 from tallystick.errors import QueryError, Unavailable
-from tallystick.interruptions import from_handler
+from tallystick.interruptions import from_outside
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record, Value
 
@@ -149,7 +149,7 @@ class BaseBackend:
             try:
                 self.report(record.name, record.kind, record.value, dict(record.tags), record.id)
             except Exception as error:
-                if from_handler(error):
+                if from_outside(error):
                     raise
                 reason = f"{type(error).__name__}: {error}"
                 if isinstance(error, Unavailable | ConnectionError | TimeoutError):

@@ -19,7 +19,7 @@ import msgspec
 
 from tallystick.codec import MAX_INTEGER
 from tallystick.errors import RecordError
-from tallystick.interruptions import from_handler
+from tallystick.interruptions import from_outside
 from tallystick.records import COUNTER, EVENT, GAUGE, TIMING, Value
 
 NAME_CHARACTERS: Final = 255
@@ -133,7 +133,7 @@ def opposite(value: Any) -> Any:
             return -int(value)  # an unsigned one of NumPy would wrap around
         return -value if isinstance(value, numbers.Number) else value  # type: ignore[operator]
     except Exception as error:
-        if from_handler(error):
+        if from_outside(error):
             raise
         return None
 
@@ -208,7 +208,7 @@ def kept(tags: object) -> Any:
             return dict(tags)
         return list(islice(tags, TAG_COUNT + 1)) if isinstance(tags, Iterable) and not isinstance(tags, str) else tags
     except Exception as error:
-        if from_handler(error):
+        if from_outside(error):
             raise
         return tags
 

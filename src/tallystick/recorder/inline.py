@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tallystick.codec import FORMAT, Reader
-from tallystick.interruptions import from_handler, handlers
+from tallystick.interruptions import from_outside, handlers
 from tallystick.masking import hider
 from tallystick.recorder.refusals import said_by
 from tallystick.records import Header, Tags
@@ -86,7 +86,7 @@ class Inline:
                 reasons = self._reasons(self.backend.write(batch))
             except (Exception, SystemExit) as error:
                 # Of an exit that cannot be told, the application is to end.
-                if from_handler(error) or (isinstance(error, SystemExit) and None in handlers()):
+                if from_outside(error) or (isinstance(error, SystemExit) and None in handlers()):
                     raise
                 reasons = [said_by(error)]
             for reason in reasons:

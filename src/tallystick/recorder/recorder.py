@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from tallystick.codec import ALL, MAX_INTEGER, Extra, encode, encode_line, plain
 from tallystick.errors import RecordError
-from tallystick.interruptions import from_handler, from_outside
+from tallystick.interruptions import from_outside
 from tallystick.recorder import draft as drafts
 from tallystick.recorder.draft import Draft
 from tallystick.recorder.filters import Filter, Scrub
@@ -76,7 +76,7 @@ class Shared:
             copied = tags if tags is None else dict(tags) if isinstance(tags, Mapping) else list(tags)
             cache.setdefault(name, {})[encode(copied)] = (copied, *parts)
         except Exception as error:  # tags that cannot be copied: the record is stored, and the next as slowly
-            if from_handler(error):
+            if from_outside(error):
                 raise
 
 
@@ -198,7 +198,7 @@ class Recorder:
         except RecordError as error:
             self._refuse(error, name)
         except Exception as error:  # an object whose own code fails when it is looked at, or a filter
-            if from_handler(error):
+            if from_outside(error):
                 raise
             self._refuse(RecordError("failed", "record", said_by(error)), name)
 
@@ -214,7 +214,7 @@ class Recorder:
             self._refuse(error, name)
             return
         except Exception as error:  # its fields may hold anything: nobody has looked at them yet
-            if from_handler(error):
+            if from_outside(error):
                 raise
             self._refuse(RecordError("failed", "record", said_by(error)), name)
             return

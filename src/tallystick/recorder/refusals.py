@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tallystick.errors import RecordError
-from tallystick.interruptions import from_handler
+from tallystick.interruptions import from_outside
 
 logger = logging.getLogger("tallystick.recorder")
 
@@ -49,7 +49,7 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, RecordError) or from_handler(error):
+        if isinstance(error, RecordError) or from_outside(error):
             raise
         raise RecordError("failed", "record", said_by(error)) from error
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick import plugins
 from tallystick.errors import SettingsError, SpoolTooNew
-from tallystick.interruptions import from_handler
+from tallystick.interruptions import from_outside
 from tallystick.masking import hider, mask_url
 from tallystick.queries import Query, Series
 from tallystick.recorder.filters import Scrub
@@ -171,7 +171,7 @@ class SpoolRoute:
         try:
             self._start()
         except Exception as error:  # the record that brought us here is to be stored all the same
-            if from_handler(error):
+            if from_outside(error):
                 raise
             logger.exception("no delivery from this process; its records wait in %s", self.folder.path)
 

@@ -5,10 +5,12 @@ Invariants
   of this process. Lines go in with no lock and no thread between (see segment.py).
 - Every line that found no room is counted, by reason and name, in the process's tally. Neither a full disk nor the size
   limit raises; with `when_full = "block"` a call waits at most `block_timeout_seconds`.
+- Lines in a file that was taken away are lost. Who waits for them is told (`lost`), and the next ones go elsewhere: our
+  own file without its name is a sure sign, since nobody removes a segment that its writer has locked.
 - A forked child never writes into its parent's segment: it lets go of it before any of its own code runs, and opens its
   own at its first record (see forks.py), also when a signal handler forked and its child goes on in our midst.
 - A call never waits for the thread that makes and seals segments (the tender): what that shares with calls are lists,
-  whose steps are atomic. Only a call that finds no segment ready makes one itself, under `_lock`.
+  whose steps are atomic. Only a call that finds no segment ready makes one itself, under `_lock`, and room for it.
 - `write` may be replaced at any time (rotation, fork, close): callers look it up on the spool for each record.
 
 What makes rotation cheap: after the first one a thread of this process has the next segment ready, and seals the old.
@@ -17,26 +19,22 @@ What makes rotation cheap: after the first one a thread of this process has the 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final, Literal
 
-from tallystick.codec import FORMAT
-from tallystick.errors import SpoolError
-from tallystick.interruptions import from_handler
-from tallystick.records import Header, Tags
-from tallystick.spool import disk
+from tallystick.interruptions import from_outside
+from tallystick.records import Tags
 from tallystick.spool.folder import Folder, new_segment_id
 from tallystick.spool.forks import inherited
+from tallystick.spool.making import TRIES, Maker
 from tallystick.spool.segment import Lines, Segment
 from tallystick.spool.tally import Tally
 from tallystick.spool.worker import Worker
 
 WhenFull = Literal["drop_new", "drop_old", "block"]
-FullReason = Literal["spool_limit", "disk_full", "spool_error"]
 
 LOOK_AGAIN_SECONDS: Final = 0.1
 """How often a full spool looks whether there is room again."""
@@ -68,7 +66,6 @@ class Spool:
         self.segment_bytes = segment_bytes
         self.limit_bytes = limit_bytes
         self.when_full: WhenFull = when_full
-        self._about = (app, host, dict(tags or {}))
         self._block_timeout_seconds = block_timeout_seconds
         self._always_sync = fsync == "always"
         self._on_open = on_open
@@ -76,7 +73,16 @@ class Spool:
         self._mine: list[str] = []
         self._closed = False
         self._instead: Lines | None = None
-        self._make_room()
+        self._maker = Maker(
+            self.folder,
+            (app, host, dict(tags or {})),
+            segment_bytes=segment_bytes,
+            limit_bytes=limit_bytes,
+            drop_old=when_full == "drop_old",
+            always_sync=self._always_sync,
+            on_new_folder=lambda: self.tally.close(),
+        )
+        self._maker.make_room()
         self._start()
         inherited(self)
 
@@ -90,7 +96,9 @@ class Spool:
         self._ready: list[Segment] = []
         self._old: list[Segment] = []
         self._full_until = 0.0
-        self._full_reason: FullReason = "spool_limit"
+        self._making_room = False
+        self._lost: dict[str, int] = {}
+        self._settled: dict[str, int] = {}
         self.tally = Tally(self.folder.tally(new_segment_id()), self.folder.with_reserve)
         self.write: Callable[[bytes], object] = self._no_segment
 
@@ -121,7 +129,7 @@ class Spool:
                     self.write(line)
                     return True
                 except ValueError as error:
-                    if from_handler(error):  # whether the line was written, nobody knows
+                    if from_outside(error):  # whether the line was written, nobody knows
                         raise
             if self._advance(segment):
                 continue
@@ -130,7 +138,8 @@ class Spool:
                 if time.monotonic() < deadline:
                     time.sleep(0.01)
                     continue
-            self.tally.add("dropped", "closed" if self._closed else self._full_reason, name)
+            self.tally.add("dropped", "closed" if self._closed else self._maker.reason, name)
+            self._maker.complain()
             return False
 
     def _advance(self, full: Segment | None) -> bool:
@@ -144,7 +153,8 @@ class Spool:
                 return True
             if self._closed or (not self._ready and time.monotonic() < self._full_until):
                 return False
-            following = self._take_ready(full) or self._make()
+            began = time.monotonic()
+            following = self._take_ready(full) or self._make() or self._make_with_room(full)
             if self._process is not process:  # what we have is the parent's
                 return True
             if self._closed or self._segment is not full:  # what we have may come next
@@ -153,7 +163,8 @@ class Spool:
                     self._discard_all_if_closed()
                 return not self._closed
             if following is None:
-                self._full_until = time.monotonic() + LOOK_AGAIN_SECONDS
+                ended = time.monotonic()  # not even a disk that hangs takes most of the calls' time
+                self._full_until = ended + max(LOOK_AGAIN_SECONDS, 10 * (ended - began))
                 self._wake_tender()
                 return False
             self._segment = following
@@ -172,9 +183,10 @@ class Spool:
         with contextlib.suppress(IndexError):
             while True:
                 segment = self._ready.pop()
-                if full is None or full.path < segment.path:
+                if (full is None or full.path < segment.path) and not segment.lost:
                     return segment
-                segment.discard()  # a call was quicker and made one: records are delivered in the order of the names
+                # Taken away; or a call was quicker and made one: records are delivered in the order of the names.
+                segment.discard()
         return None
 
     def _discard_all_if_closed(self) -> None:
@@ -190,29 +202,24 @@ class Spool:
         segment.sync()
 
     def _make(self, *, warm: bool = False) -> Segment | None:
-        """A new segment, or None when there is no room for it, or it cannot be made."""
-        pid = os.getpid()  # before the name is chosen
-        app, host, tags = self._about
-        header = Header(FORMAT, new_segment_id(), host, pid, app, started=time.time_ns(), tags=tags)
+        return self._maker.make(warm=warm)
+
+    def _make_with_room(self, full: Segment | None) -> Segment | None:
+        """In a call: a new segment after all, if old ones may go for it."""
+        if self.when_full != "drop_old" or self._maker.reason != "spool_limit" or self._making_room:
+            return None  # a signal handler in the midst of this waits for nothing
+        process, self._making_room = self._process, True
         try:
-            if self.folder.size_bytes() + self.segment_bytes > self.limit_bytes:
-                self._full_reason = "spool_limit"
-                return None
-            if self.folder.keep_reserve():  # when it had to be freed, what room there is belongs to the agent
-                segment = Segment(self.folder.segment(header.segment), header, self.segment_bytes, warm=warm)
-                if self._always_sync:
-                    disk.sync_folder(self.folder.segments)
-                return segment
-            self._full_reason = "disk_full"
-        except SpoolError:
-            raise
-        except FileExistsError:  # a child that a signal handler forked right before was quicker to take the name
-            return self._make(warm=warm)
-        except OSError as error:  # no room, or the folder was taken away: what is recorded meanwhile is counted
-            if from_handler(error):
-                raise
-            self._full_reason = "disk_full" if error.errno in disk.NO_ROOM else "spool_error"
-        return None
+            for segment in filter(None, (*self._old, full)):  # the oldest may be our own
+                self._seal(segment)
+            for _ in range(TRIES):
+                if not self._maker.make_room() or self._process is not process:
+                    break
+                if (following := self._make()) is not None:
+                    return following
+            return self._take_ready(full)  # the tender was quicker
+        finally:
+            self._making_room = False
 
     # --- the tender: a thread that seals the old segment and has the next one ready ---
 
@@ -231,26 +238,27 @@ class Spool:
     def _tend_once(self) -> None:
         with self._tending:
             self._seal_old()
-            self._make_room()
-            if not self._ready and not self._closed and (made := self._make(warm=True)) is not None:
-                self._ready.append(made)
+            if not self._ready and not self._closed:
+                self._maker.make_room()
+                if (made := self._make(warm=True)) is not None:
+                    self._ready.append(made)
             self._discard_all_if_closed()
         self.tally.keep()
 
-    def _make_room(self) -> None:
-        if self.when_full == "drop_old":
-            # With what reads segments: applications that drop nothing old need not load it.
-            from tallystick.spool.room import make_room
-
-            with contextlib.suppress(OSError):
-                make_room(self.folder, 2 * self.segment_bytes, self.limit_bytes)
-
     def _seal_old(self) -> None:
         for segment in list(self._old):
-            with contextlib.suppress(OSError, ValueError):  # in a child that goes on here it is the parent's, and shut
-                segment.seal(durable=self._always_sync)
+            self._seal(segment)
             with contextlib.suppress(ValueError):  # `close` was here meanwhile
                 self._old.remove(segment)
+
+    def _seal(self, segment: Segment) -> None:
+        try:
+            segment.seal(durable=self._always_sync)
+        except (OSError, ValueError) as error:  # in a child that goes on here it is the parent's, and shut
+            if from_outside(error):
+                raise
+        if segment.lost:
+            self._lost[segment.header.segment] = segment.end
 
     # --- where this process stands ---
 
@@ -265,6 +273,21 @@ class Spool:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # delivered, or taken away
                     found.append((identity, ends.get(identity) or self.folder.segment(identity).stat().st_size))
             self._mine = [identity for identity, _ in found]
+        return found
+
+    def lost(self, settled: list[tuple[str, int]]) -> bool:
+        """Whether lines of this process were taken away with their file, since this was asked last. `settled` is what
+        `written` said before, when it is settled: a file may go after that. Another file takes what comes next.
+        """
+        with self._lock:
+            lost = dict(self._lost.popitem() for _ in range(len(self._lost)))
+            segment = self._segment
+            if segment is not None and segment.lost:
+                lost[segment.header.segment] = segment.position
+                if self._instead is None:
+                    self._advance(segment)
+            found = any(end > self._settled.get(identity, 0) for identity, end in lost.items())
+            self._settled = {**dict(settled[-1:]), **lost}
         return found
 
     def close(self) -> None:

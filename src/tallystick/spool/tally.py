@@ -29,7 +29,7 @@ import msgspec
 
 from tallystick.codec import UNREADABLE
 from tallystick.errors import SpoolError
-from tallystick.interruptions import from_handler
+from tallystick.interruptions import from_outside
 from tallystick.spool import disk
 from tallystick.spool.folder import new_segment_id
 from tallystick.spool.forks import inherited, no_fork
@@ -141,7 +141,7 @@ class Tally:
             if not self._forgotten:
                 with contextlib.suppress(OSError):  # its folder was taken away, and something else is there
                     disk.remove(aside)
-            if not isinstance(error, OSError | SpoolError) or from_handler(error):
+            if not isinstance(error, OSError | SpoolError) or from_outside(error):
                 raise
         return None
 
