@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
@@ -50,57 +51,47 @@ class Timed:
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         name = _name_of(function) if self._name is None else self._name
-        record, tags, use_ms = self._record, kept(self._tags), self._use_ms
+        how = self._record, name, kept(self._tags), self._use_ms
+        told = inspect.isroutine(function) or isinstance(function, functools.partial)
+        kind: Any = function if told else type(function).__call__
         timed: Any
 
-        if inspect.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(kind):
 
             async def timed(*args: P.args, **kwargs: P.kwargs) -> Any:
-                started = perf_counter()
-                try:
-                    return await function(*args, **kwargs)
-                finally:
-                    record(name, perf_counter() - started, tags, use_ms)
+                with Timed(*how):
+                    return await function(*args, **kwargs)  # type: ignore[misc]
 
-        elif inspect.isasyncgenfunction(function):
+        elif inspect.isasyncgenfunction(kind):
 
             async def timed(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-                started = perf_counter()
-                inner = function(*args, **kwargs)
-                step = inner.asend(None)
-                try:
-                    while True:
-                        try:
-                            item = await step
-                        except StopAsyncIteration:
-                            return
-                        try:
-                            step = inner.asend((yield item))
-                        except GeneratorExit:
-                            raise
-                        except BaseException as error:  # thrown in by the caller, for the function to deal with
-                            step = inner.athrow(error)
-                finally:
-                    await inner.aclose()
-                    record(name, perf_counter() - started, tags, use_ms)
+                with Timed(*how):
+                    inner: Any = function(*args, **kwargs)
+                    async with aclosing(inner):
+                        step = inner.asend(None)
+                        while True:
+                            try:
+                                item = await step
+                            except StopAsyncIteration:
+                                return
+                            try:
+                                step = inner.asend((yield item))
+                            except GeneratorExit:
+                                raise
+                            except BaseException as error:  # thrown in by the caller, for the function to deal with
+                                step = inner.athrow(error)
 
-        elif inspect.isgeneratorfunction(function):
+        elif inspect.isgeneratorfunction(kind):
 
             def timed(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-                started = perf_counter()
-                try:
-                    return (yield from function(*args, **kwargs))
-                finally:
-                    record(name, perf_counter() - started, tags, use_ms)
+                with Timed(*how):
+                    return (yield from function(*args, **kwargs))  # type: ignore[misc]
 
         else:
 
             def timed(*args: P.args, **kwargs: P.kwargs) -> Any:
-                started = perf_counter()
-                try:
+                with Timed(*how):
                     return function(*args, **kwargs)
-                finally:
-                    record(name, perf_counter() - started, tags, use_ms)
 
         return functools.wraps(function)(timed)
 

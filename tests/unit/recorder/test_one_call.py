@@ -17,7 +17,7 @@ from tallystick.records import Value
 from tallystick.spool.disk import LockFile
 
 PROBE = """
-import json, os, sys, threading
+import json, os, sys, threading, time
 from tallystick import Metrics
 
 metrics = Metrics(segment_bytes=8 << 20)
@@ -40,6 +40,8 @@ def hook(event, arguments):
         seen.append(event)
 
 calls()  # opens the segment and starts the agent
+while "tallystick-agent" not in {thread.name for thread in threading.enumerate()}:
+    time.sleep(0.001)
 threads = threading.active_count()
 sys.addaudithook(hook)
 for _ in range(1000):

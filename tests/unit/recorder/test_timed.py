@@ -145,6 +145,23 @@ def test_a_coroutine_function_stays_one_and_is_timed_until_it_returns(metrics: M
     assert [line[2] for line in lines.take()] == ["f", "f"]
 
 
+def test_objects_whose_call_is_a_coroutine_or_a_generator_are_timed_until_it_ends(
+    metrics: Metrics, lines: Lines, clock: Clock
+) -> None:
+    class Waits:
+        async def __call__(self) -> None:
+            clock.now += 1.0
+
+    class Steps:
+        def __call__(self) -> Iterator[int]:
+            clock.now += 1.0
+            yield 1
+
+    asyncio.run(metrics.timed("waits")(Waits())())
+    assert list(metrics.timed("steps")(Steps())()) == [1]
+    assert [line[2:4] for line in lines.take()] == [["waits", 2.0], ["steps", 2.0]]
+
+
 def test_a_cancelled_coroutine_is_timed(metrics: Metrics, lines: Lines) -> None:
     @metrics.timed("f")
     async def work() -> None:
