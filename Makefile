@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Each makes what it needs and is cheap the second time.
 # Wanted beforehand: Python 3.11 or newer, git, make. `make help` lists the rest.
 
-VENV ?= .venv
+VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
@@ -20,7 +20,7 @@ demo: $(VENV)/.demo  ## record real input for half a minute and show it (ARGS="-
 test: lint types  ## lint, types and every test (ARGS="--thorough" for the long counts, AT_ONCE= for one at a time)
 	$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
-test-fast: $(VENV)/.dev  ## the tests that need no service, in seconds
+test-fast: $(VENV)/.dev  ## the tests that need no service, in two or three minutes
 	$(BIN)/python -m pytest tests/unit tests/test_rules.py $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff: rules and format
