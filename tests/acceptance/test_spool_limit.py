@@ -160,7 +160,7 @@ def test_what_was_delivered_of_a_segment_before_it_was_dropped_is_not_counted_as
     source.settle(delivery, backend.write(delivery.batch).rejected)
     writer.kill()
     with Metrics(
-        home=stage.home, deliver="off", segment_bytes=SEGMENT_BYTES, spool_limit_bytes=131_072, when_full="drop_old"
+        home=stage.home, deliver="off", segment_bytes=131_072, spool_limit_bytes=131_072, when_full="drop_old"
     ):
         pass  # opening it makes room: the writer's segment goes
     assert folder.segment_ids() == []

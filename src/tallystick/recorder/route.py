@@ -207,7 +207,7 @@ class SpoolRoute:
 
     def flush(self, timeout_seconds: float) -> bool:
         deadline = time.monotonic() + timeout_seconds
-        targets = self.spool.written()
+        targets = asked = self.spool.written()
         while targets:
             if self._agent is not None:
                 self._agent.wake()
@@ -220,7 +220,7 @@ class SpoolRoute:
                 return False
             if targets:
                 time.sleep(min(0.01, max(0.0, deadline - time.monotonic())))
-        return True
+        return not self.spool.lost(asked)
 
     def begin_close(self, timeout_seconds: float) -> None:
         """Seal the spool and let the agent finish, without waiting for it."""

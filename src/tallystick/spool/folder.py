@@ -62,6 +62,7 @@ class Folder:
         self.reserve = self.path / "reserve"
         self.about = self.path / "pipeline.json"
         self.database = self.path / "records.db"
+        self._description = b""
 
     @property
     def files(self) -> list[Path]:
@@ -72,6 +73,8 @@ class Folder:
 
     def open(self) -> Folder:
         disk.make_folder(self.segments)
+        if self._description:  # it was taken away meanwhile
+            self._write_description()
         return self
 
     def __repr__(self) -> str:
@@ -81,10 +84,13 @@ class Folder:
 
     def describe(self, **facts: Any) -> None:
         """Say in `pipeline.json` where this pipeline's records go; written only when it changed."""
-        text = msgspec.json.format(msgspec.json.encode({"tallystick": 1, **facts}), indent=2) + b"\n"
+        self._description = msgspec.json.format(msgspec.json.encode({"tallystick": 1, **facts}), indent=2) + b"\n"
+        self._write_description()
+
+    def _write_description(self) -> None:
         with contextlib.suppress(OSError):
-            if not self.about.exists() or self.about.read_bytes() != text:
-                disk.replace_file(self.about, text)
+            if not self.about.exists() or self.about.read_bytes() != self._description:
+                disk.replace_file(self.about, self._description)
 
     def description(self) -> dict[str, Any]:
         try:

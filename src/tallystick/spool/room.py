@@ -63,13 +63,15 @@ def make_room(folder: Folder, needed_bytes: int, limit_bytes: int) -> int:
 def _drop(folder: Folder, identity: str, position: int, settled: int) -> bool:
     try:
         reader = SegmentReader(folder.segment(identity), position)
-    except (FileNotFoundError, SpoolTooNew):
+    except (OSError, SpoolTooNew):  # gone, or not ours to read
         return False
     try:
         if not reader.own():
             return False
         delivered = count_names(reader, settled)
         dropped = Dropped(reader.position, count_names(reader), delivered)
+        if not reader.lock.held:  # a signal handler forked meanwhile, and its child has come back to here
+            return False
         disk.replace_file(folder.dropped(identity), msgspec.json.encode(dropped), durable=True)
         disk.remove(folder.segment(identity))
         return True

@@ -51,8 +51,9 @@ class Segment:
         "_fd",
         "_file",
         "_inherited",
+        "_lost",
         "_map",
-        "_sealed",
+        "_unsealed",
         "end",
         "header",
         "path",
@@ -66,7 +67,8 @@ class Segment:
         self._map: mmap.mmap | None = None
         self._file: _AppendOnly | None = None
         self._aside = path.with_suffix(".new")
-        self._sealed = False
+        self._lost = False
+        self._unsealed = [True]
         self._fd = -1
         inherited(self)
         # Whether this is a child's copy: a signal handler forked since the name was chosen, and its child goes on here.
@@ -123,17 +125,35 @@ class Segment:
                 return place if place < len(self._map) else self._map.rfind(b"\n", 0) + 1
         return self._file.position if self._file is not None else self.end
 
+    @property
+    def lost(self) -> bool:
+        """Whether its file was taken away while we wrote it. Not while another thread seals it."""
+        if self._fd < 0:
+            return self._lost
+        try:
+            return not os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # nobody knows
+            return False
+
     def sync(self) -> None:
         """Make what was written durable (`fsync = "always"`)."""
         with contextlib.suppress(OSError):  # sealed meanwhile: sealing synced it
             disk.sync(self._fd)
 
     def seal(self, *, durable: bool = False) -> None:
-        """No more lines: cut the file to what was written and give the lock back. Idempotent."""
-        if self._sealed or self._fd < 0:
+        """No more lines: cut the file to what was written and give the lock back. Idempotent, and of several threads
+        one does it.
+        """
+        if self._fd < 0:
             return
-        self._sealed = True
         try:
+            self._unsealed.pop()
+        except IndexError:
+            return
+        try:
+            self._lost = self.lost
             if self._map is not None:
                 self._map.seek(0, os.SEEK_END)  # from here on every write of another thread raises
                 self.end = self._map.rfind(b"\n", 0) + 1

@@ -5,15 +5,12 @@ Invariants
   of this process. Lines go in with no lock and no thread between (see segment.py).
 - Every line that found no room is counted, by reason and name, in the process's tally. Neither a full disk nor the size
   limit raises; with `when_full = "block"` a call waits at most `block_timeout_seconds`.
-- Lines in a file that was taken away are lost. Who waits for them is told (`lost`), and the next ones go elsewhere: our
-  own file without its name is a sure sign, since nobody removes a segment that its writer has locked.
+- Lines in a file that was taken away are lost: who waits for them is told (`lost`), and the next go into another file.
 - A forked child never writes into its parent's segment: it lets go of it before any of its own code runs, and opens its
   own at its first record (see forks.py), also when a signal handler forked and its child goes on in our midst.
 - A call never waits for the thread that makes and seals segments (the tender): what that shares with calls are lists,
   whose steps are atomic. Only a call that finds no segment ready makes one itself, under `_lock`, and room for it.
 - `write` may be replaced at any time (rotation, fork, close): callers look it up on the spool for each record.
-
-What makes rotation cheap: after the first one a thread of this process has the next segment ready, and seals the old.
 """
 
 from __future__ import annotations
@@ -29,7 +26,8 @@ from tallystick.interruptions import from_outside
 from tallystick.records import Tags
 from tallystick.spool.folder import Folder, new_segment_id
 from tallystick.spool.forks import inherited
-from tallystick.spool.making import TRIES, Maker
+from tallystick.spool.losses import Losses
+from tallystick.spool.making import Maker
 from tallystick.spool.segment import Lines, Segment
 from tallystick.spool.tally import Tally
 from tallystick.spool.worker import Worker
@@ -80,7 +78,7 @@ class Spool:
             limit_bytes=limit_bytes,
             drop_old=when_full == "drop_old",
             always_sync=self._always_sync,
-            on_new_folder=lambda: self.tally.close(),
+            counts=lambda: self.tally,
         )
         self._maker.make_room()
         self._start()
@@ -97,8 +95,7 @@ class Spool:
         self._old: list[Segment] = []
         self._full_until = 0.0
         self._making_room = False
-        self._lost: dict[str, int] = {}
-        self._settled: dict[str, int] = {}
+        self._losses = Losses()
         self.tally = Tally(self.folder.tally(new_segment_id()), self.folder.with_reserve)
         self.write: Callable[[bytes], object] = self._no_segment
 
@@ -154,7 +151,7 @@ class Spool:
             if self._closed or (not self._ready and time.monotonic() < self._full_until):
                 return False
             began = time.monotonic()
-            following = self._take_ready(full) or self._make() or self._make_with_room(full)
+            following = self._take_ready(full) or self._maker.make() or self._make_with_room(full)
             if self._process is not process:  # what we have is the parent's
                 return True
             if self._closed or self._segment is not full:  # what we have may come next
@@ -201,23 +198,15 @@ class Spool:
         segment.write(line)
         segment.sync()
 
-    def _make(self, *, warm: bool = False) -> Segment | None:
-        return self._maker.make(warm=warm)
-
     def _make_with_room(self, full: Segment | None) -> Segment | None:
         """In a call: a new segment after all, if old ones may go for it."""
-        if self.when_full != "drop_old" or self._maker.reason != "spool_limit" or self._making_room:
+        if not self._maker.may_make_room or self._making_room:
             return None  # a signal handler in the midst of this waits for nothing
-        process, self._making_room = self._process, True
+        self._making_room = True
         try:
             for segment in filter(None, (*self._old, full)):  # the oldest may be our own
                 self._seal(segment)
-            for _ in range(TRIES):
-                if not self._maker.make_room() or self._process is not process:
-                    break
-                if (following := self._make()) is not None:
-                    return following
-            return self._take_ready(full)  # the tender was quicker
+            return self._maker.make_with_room() or self._take_ready(full)  # the tender may have been quicker
         finally:
             self._making_room = False
 
@@ -240,7 +229,7 @@ class Spool:
             self._seal_old()
             if not self._ready and not self._closed:
                 self._maker.make_room()
-                if (made := self._make(warm=True)) is not None:
+                if (made := self._maker.make(warm=True)) is not None:
                     self._ready.append(made)
             self._discard_all_if_closed()
         self.tally.keep()
@@ -257,8 +246,7 @@ class Spool:
         except (OSError, ValueError) as error:  # in a child that goes on here it is the parent's, and shut
             if from_outside(error):
                 raise
-        if segment.lost:
-            self._lost[segment.header.segment] = segment.end
+        self._losses.note(segment)
 
     # --- where this process stands ---
 
@@ -277,18 +265,13 @@ class Spool:
 
     def lost(self, settled: list[tuple[str, int]]) -> bool:
         """Whether lines of this process were taken away with their file, since this was asked last. `settled` is what
-        `written` said before, when it is settled: a file may go after that. Another file takes what comes next.
+        `written` said before, now that it is settled or gone. What is recorded next goes into another file.
         """
         with self._lock:
-            lost = dict(self._lost.popitem() for _ in range(len(self._lost)))
             segment = self._segment
-            if segment is not None and segment.lost:
-                lost[segment.header.segment] = segment.position
-                if self._instead is None:
-                    self._advance(segment)
-            found = any(end > self._settled.get(identity, 0) for identity, end in lost.items())
-            self._settled = {**dict(settled[-1:]), **lost}
-        return found
+            if segment is not None and self._losses.note(segment) and self._instead is None:
+                self._advance(segment)
+            return self._losses.news(settled)
 
     def close(self) -> None:
         """Seal the segment; what is recorded afterwards is dropped and counted. Idempotent."""

@@ -47,13 +47,10 @@ class Underway:
     def held(self) -> Iterator[bool]:
         """Whether the lock is ours meanwhile. False when somebody who holds it does not move."""
         deadline = time.monotonic() + WAIT_SECONDS
-        while not self._lock.acquire():
-            if time.monotonic() >= deadline:
-                yield False
-                return
-            time.sleep(_LOOK_SECONDS)
-        try:
-            yield True
+        try:  # a time limit of the application's may end a call in the midst of this
+            while not (ours := self._lock.acquire()) and time.monotonic() < deadline:
+                time.sleep(_LOOK_SECONDS)
+            yield ours
         finally:
             self._lock.release()
 

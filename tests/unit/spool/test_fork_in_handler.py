@@ -24,10 +24,10 @@ from tests.unit.spool.conftest import line
 from tallystick.agent.agent import Agent
 from tallystick.recorder.metrics import Metrics
 from tallystick.recorder.route import SpoolRoute
-from tallystick.spool import disk, tally
-from tallystick.spool import spool as writing
+from tallystick.spool import disk, making, tally
 from tallystick.spool.folder import Folder
 from tallystick.spool.forks import inherited
+from tallystick.spool.making import Maker
 from tallystick.spool.segment import Segment
 from tallystick.spool.spool import Spool
 
@@ -61,13 +61,13 @@ def values(folder: Folder) -> dict[int, Counter[str]]:
 
 
 STEPS = [
-    (writing, "new_segment_id"),
+    (making, "new_segment_id"),
     (Folder, "size_bytes"),
     (Folder, "keep_reserve"),
     (disk, "try_lock"),
     (disk, "allocate"),
     (Segment, "_writer"),
-    (Spool, "_make"),
+    (Maker, "make"),
     (Spool, "_take_ready"),
 ]
 

@@ -22,6 +22,7 @@ from tallystick.records import Header
 from tallystick.settings import Settings, table
 from tallystick.spool.disk import LockFile
 from tallystick.spool.folder import Folder, new_segment_id
+from tallystick.spool.making import Maker
 from tallystick.spool.segment import Segment
 from tallystick.spool.source import SpoolSource
 from tallystick.spool.spool import Spool
@@ -64,13 +65,13 @@ def test_the_next_segment_is_ready_before_the_one_in_use_is_full(
 ) -> None:
     """From the second rotation on, whoever records makes no segment: another thread has done it."""
     made_by: list[str] = []
-    make = Spool._make
+    make = Maker.make
 
-    def noting(spool: Spool, *, warm: bool = False) -> Segment | None:
+    def noting(maker: Maker, *, warm: bool = False) -> Segment | None:
         made_by.append(threading.current_thread().name)
-        return make(spool, warm=warm)
+        return make(maker, warm=warm)
 
-    monkeypatch.setattr(Spool, "_make", noting)
+    monkeypatch.setattr(Maker, "make", noting)
     spool = make_spool(segment_bytes=65_536)
     assert spool.append(line(0), "n")
     fill(spool)

@@ -125,6 +125,7 @@ def test_the_limit_counts_all_processes_files(folder: Folder, make_spool: MakeSp
 def test_a_folder_taken_away_loses_counts_to_memory_and_never_raises(make_spool: MakeSpool) -> None:
     spool = make_spool()
     os.rename(spool.folder.path, spool.folder.path.with_name("away"))
+    spool.folder.path.write_text("in the way")
     for value in range(3):
         assert not spool.append(line(value), "n")
     assert spool.tally.counts == {("dropped", "spool_error", "n"): 3}
