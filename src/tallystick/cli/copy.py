@@ -21,7 +21,7 @@ from tallystick.cli.app import Failure
 from tallystick.cli.options import Filters, filter_options, json_option
 from tallystick.cli.output import json_document, note
 from tallystick.cli.tail import readable
-from tallystick.cli.targets import opened, used
+from tallystick.cli.targets import opened, there, used
 from tallystick.errors import TooLarge, Unavailable
 from tallystick.masking import hider
 from tallystick.records import Batch, Record
@@ -42,11 +42,12 @@ GAP_BYTES: Final = 4_096
 def copy(source: str, target: str, names: tuple[str, ...], filters: Filters, as_json: bool) -> None:
     """Copy records between two databases, both given by URL; without a NAME, all.
 
-    Ids are kept, so doing it twice changes nothing.
+    Ids are kept, so doing it twice changes nothing. TO is made when it is not there; FROM is not.
     """
     origin, goal = plugins.backend_from_url(source), plugins.backend_from_url(target)
     if origin.address == goal.address:
         raise click.UsageError(f"FROM and TO are the same database, {goal.address}")
+    there(origin, "FROM")
     opened(origin, source)
     opened(goal, target)
     read, rejected, hide = 0, dict[str, str](), hider(source, target)

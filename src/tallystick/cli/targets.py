@@ -190,19 +190,37 @@ class NothingYet(TallystickError):
     """The database was not made yet, so nothing was delivered to it."""
 
 
+class NotThere(TallystickError):
+    """A database that was named is not there; no pipeline records into it, so none is about to be made."""
+
+
 def open_to_read(target: Target, *, ours: bool = True) -> Backend:
-    """The target's backend, open. Raises `NothingYet` rather than to make a file or folder by asking.
+    """The target's backend, open. Raises `NothingYet` rather than to make a file or folder by asking; `NotThere` when
+    `--backend` names one that its pipeline does not record into.
 
     Not `ours` is what others wrote: nothing is made in their database, so it opens with the question.
     """
     backend = target.backend()
-    if isinstance(backend, SqliteBackend | ParquetBackend) and not backend.path.exists():
-        if isinstance(backend, SqliteBackend):
-            spare_log(backend.path)
-        raise NothingYet(f"nothing was delivered to {target.address} yet; `tallystick status` says what is on its way")
+    try:
+        there(backend, "--backend")
+    except NotThere as error:
+        own = target_of(target.folder, load_settings(home=str(target.folder.home)))
+        if target.given and own.address != target.address:
+            raise
+        what = f"nothing was delivered to {target.address} yet; `tallystick status` says what is on its way"
+        raise NothingYet(what) from error
     if ours:
         opened(backend, target.url)
     return backend
+
+
+def there(backend: Backend, named: str) -> None:
+    """Raises `NotThere` for a file or folder that opening would make; `named` is the argument that names it."""
+    if isinstance(backend, SqliteBackend | ParquetBackend) and not backend.path.exists():
+        if isinstance(backend, SqliteBackend):
+            spare_log(backend.path)
+        remedy = "give the path of a database that is there (`tallystick status` shows those of the pipelines)"
+        raise NotThere(f"{named}: there is no {backend.path}; {remedy}")
 
 
 def opened(backend: Backend, url: str | None) -> None:

@@ -151,8 +151,8 @@ def test_an_export_that_cannot_be_written_names_the_path_that_was_given(form: st
 def test_a_question_makes_no_folder(tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
     for words in (["query", "a"], ["export"], ["tail", "--no-follow"]):
-        done = call(*words, "--backend", f"parquet:///{tmp_path}/none/here")
-        assert f"nothing was delivered to parquet:///{tmp_path}/none/here yet" in done.output
+        done = call(*words, "--backend", f"parquet:///{tmp_path}/none/here", exits=1)
+        assert f"there is no {tmp_path}/none/here; " in done.stderr
     assert not (tmp_path / "none").exists()
     assert "--output: '' is no file" in call("export", "--output", "", exits=2).stderr
 

@@ -15,7 +15,7 @@ from tallystick.backends.base import Managed
 from tallystick.cli.doctor.finding import Finding, fail, ok, warn
 from tallystick.cli.health import LATE_SECONDS, LOST, MOVE_AWAY, Health, health
 from tallystick.cli.repair import STALE_SECONDS
-from tallystick.cli.targets import NothingYet, Target, open_to_read
+from tallystick.cli.targets import NothingYet, NotThere, Target, open_to_read
 from tallystick.cli.text import in_one_line, number, size, span
 from tallystick.errors import Misconfigured, MissingExtra, SettingsError, SpoolError, TallystickError
 from tallystick.masking import hider
@@ -204,7 +204,7 @@ def _asked(target: Target) -> Iterator[Finding]:
     hide = hider(target.url)
     try:
         backend = open_to_read(target)
-    except NothingYet:
+    except (NothingYet, NotThere):
         yield ok(f"{target.address} is made at the first delivery")
         return
     except (Misconfigured, MissingExtra, SettingsError) as error:
