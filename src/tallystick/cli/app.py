@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import importlib
 import io
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -131,22 +133,56 @@ class Commands(Group):
         for argument in args:
             if argument.encode("utf-8", "replace").decode() != argument:
                 raise AskedWrong(f"the argument {argument!r} is not UTF-8; give all arguments in UTF-8")
-        with _usage_in_one_line():
+        with _to_its_end(), _usage_in_one_line():
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        with _to_its_end():
+            try:
+                with _usage_in_one_line():
+                    return super().invoke(ctx)
+            except TallystickError as error:
+                failure = AskedWrong if isinstance(error, SettingsError | QueryError | RecordError) else Failure
+                raise failure(_said(error)) from error
+
+
+@contextlib.contextmanager
+def _to_its_end() -> Iterator[None]:
+    """What was printed is out when it ends well; when it cannot be, that is said."""
+    try:
         try:
-            with _usage_in_one_line():
-                return super().invoke(ctx)
-        except TallystickError as error:
-            failure = AskedWrong if isinstance(error, SettingsError | QueryError | RecordError) else Failure
-            raise failure(_said(error)) from error
-        except BrokenPipeError:  # `| head` has seen enough
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        with contextlib.suppress(OSError):
+            sys.stdout.close()
+        raise SystemExit(0) from None
+    except OSError as error:
+        if _of_stdout(error):
             with contextlib.suppress(OSError):
-                sys.stdout.close()
-            raise SystemExit(0) from None
-        except OSError as error:
-            raise Failure(_said(error)) from error
+                sys.stdout.close()  # or Python tries again at its end
+            remedy = "make room there, or send it elsewhere"
+            raise Failure(f"cannot write to standard output: {error.strerror}; {remedy}") from error
+        if error.filename is not None and error.strerror:
+            raise Failure(f"{hider()(told(str(error.filename)))}: {error.strerror}; {_remedy(error)}") from error
+        raise Failure(_said(error)) from error
+
+
+def _of_stdout(error: OSError) -> bool:
+    """Whether what prints raised it: such an error names no file, as those of the spool's files may not either."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    printing = str(frame.f_globals.get("__name__", "")).startswith(("click", "rich", "tallystick.cli"))
+    return error.filename is None and error.errno is not None and printing
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "run as the user who owns it, or name another place (home: TALLYSTICK_HOME) that this user may write to"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there"
+    return "`tallystick doctor` says more"
 
 
 def _said(error: Exception) -> str:

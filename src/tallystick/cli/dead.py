@@ -11,7 +11,7 @@ import msgspec
 from tallystick.agent.election import somebody_delivers
 from tallystick.cli.app import AskedWrong, Group
 from tallystick.cli.options import Where, json_option, where_options, yes_option
-from tallystick.cli.output import fact, json_document, note, show, table
+from tallystick.cli.output import agreed, fact, json_document, note, show, table
 from tallystick.cli.tail import document
 from tallystick.cli.targets import targets
 from tallystick.cli.text import clean, moment, number
@@ -138,7 +138,7 @@ def dead_drop(
     """Give dead letters up for good. They are counted as dropped."""
     found = _chosen(where, ids, everything, reason)
     if found and not yes:
-        click.confirm(f"Give up {number(len(found))} dead letters for good?", abort=True, err=True)
+        agreed(f"Give up {number(len(found))} dead letters for good?")
     _change(found, DeadLetters.drop)
     if as_json:
         json_document({"dropped": _ids(found)})

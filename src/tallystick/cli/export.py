@@ -29,6 +29,7 @@ from tallystick.cli.targets import NothingYet, asked_target, open_to_read, used
 from tallystick.cli.text import number
 from tallystick.plugins import missing_extra
 from tallystick.records import Record
+from tallystick.spool.disk import NO_ROOM
 
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -56,13 +57,16 @@ _JSON: Final = ("value", "tags", "words", "metadata")
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--format", "form", type=click.Choice(("csv", "jsonl", "parquet")), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(("csv", "jsonl", "parquet")), help="[default: csv]")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file. [default: standard output]"
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @filter_options
 @where_options
-def export(where: Where, filters: Filters, names: tuple[str, ...], form: Format, output: Path | None) -> None:
+def export(
+    where: Where, filters: Filters, names: tuple[str, ...], form: Format | None, output: Path | None, as_json: bool
+) -> None:
     """Write the records of NAME (a pattern with * and ? too; without one, all), oldest first.
 
     CSV has one line a record, with tags and values as JSON; JSON lines have one object a record; Parquet needs
@@ -72,13 +76,17 @@ def export(where: Where, filters: Filters, names: tuple[str, ...], form: Format,
     """
     if output is not None and not output.name:
         raise click.UsageError("--output: '' is no file; give its path, or leave it out for standard output")
+    if as_json and form not in (None, "jsonl"):
+        raise click.UsageError(f"--json is --format jsonl; leave it out, or --format {form}")
+    form = form or ("jsonl" if as_json else "csv")
+    aim = None if output is None or _is_stdout(output) else output
     if form == "parquet":
-        if output is None:
+        if aim is None:
             raise click.UsageError("Parquet cannot go to standard output; give --output FILE")
         _duckdb()  # before anything is read
-    with _aside(output) if output else contextlib.nullcontext() as aside, _asked(where, filters, names) as records:
+    with _aside(aim) if aim else contextlib.nullcontext() as aside, _asked(where, filters, names) as records:
         written = _to_parquet(records, aside) if form == "parquet" and aside else _to_text(records, form, aside)
-    note(f"{number(written)} records" + (f" in {output}" if output else ""))
+    note(f"{number(written)} record{'s' * (written != 1)}" + (f" in {output}" if output else ""))
 
 
 @contextlib.contextmanager
@@ -163,12 +171,21 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _is_stdout(output: Path) -> bool:
+    """Whether it is /dev/stdout, or a name of what standard output goes to; a pipe or a socket has no other."""
+    try:
+        return os.path.samestat(output.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, AttributeError):
+        return False
+
+
 @contextlib.contextmanager
 def _aside(output: Path) -> Iterator[Path]:
     """A place beside the output, which becomes the output when all went well, else is removed."""
     whole = Path(os.path.realpath(output))  # a link stays one
-    if whole.exists() and not whole.is_file():
-        yield whole
+    if output.exists() and not output.is_file():
+        with _room_in(output):
+            yield output
         return
     aside = whole.with_name(f".{whole.name}.{os.getpid()}.part")
     try:
@@ -177,7 +194,19 @@ def _aside(output: Path) -> Iterator[Path]:
         remedy = "its folder must be there, and be one that this user may write to"
         raise Failure(f"--output: cannot write {output}: {error.strerror}; {remedy}") from error
     try:
-        yield aside
+        with _room_in(output):
+            yield aside
         aside.replace(whole)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _room_in(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        remedy = "make room there, or name another file"
+        raise Failure(f"--output: cannot write {output}: {error.strerror}; {remedy}") from error

@@ -12,7 +12,7 @@ from tallystick.agent import report
 from tallystick.backends.base import Backend, Managed
 from tallystick.cli.app import Failure
 from tallystick.cli.options import Where, json_option, where_options, yes_option
-from tallystick.cli.output import json_document, show, table
+from tallystick.cli.output import agreed, json_document, show, table
 from tallystick.cli.targets import Target, asked_target, used
 from tallystick.cli.text import clean, moment, number, size
 from tallystick.queries import seconds_of
@@ -115,7 +115,7 @@ def prune(where: Where, older_than: str | None, yes: bool, as_json: bool) -> Non
     before = time.time() - age_seconds
     with _managed(where) as (target, backend):
         if not yes:
-            click.confirm(f"Forget the records of {target.address} before {moment(before)} UTC?", abort=True, err=True)
+            agreed(f"Forget the records of {target.address} before {moment(before)} UTC?")
         gone = backend.prune(before)
     if as_json:
         json_document({"target": target.address, "before": before, "forgotten": gone})

@@ -54,14 +54,19 @@ def where_options(command: F) -> F:
 
 
 class Seconds(click.FloatRange):
-    """A span of seconds to wait. NaN, which is in no order, is none."""
+    """A span of seconds. NaN, which is in no order, is none."""
 
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        seconds = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        least, most = self.min or 0, math.inf if self.max is None else self.max
+        if not least <= seconds <= most:  # NaN is nowhere
+            limits = f"{least:g} or more" if self.max is None else f"{least:g} to {most:g}"
+            self.fail(f"{value!r} must be a number of seconds, {limits}, such as 30", param, ctx)
         return seconds
 
 

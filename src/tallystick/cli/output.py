@@ -5,6 +5,7 @@ Colour and progress only where standard output is a terminal, and no colour with
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,17 +17,25 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from tallystick.cli.app import AskedWrong
 from tallystick.cli.text import clean
 
 WIDE: Final = 1_000
 """Columns when nobody looks: what is piped is not to be folded."""
 
 
+class _Piped(Console):
+    """Rich ends the process with 1 when nobody reads any more; to us that is no failure (see app.py)."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "nobody reads it")
+
+
 def console() -> Console:
     """Where tables go. Texts are shown as they are, without markup or guessed colours."""
     width = None if sys.stdout.isatty() else WIDE
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-    return Console(
+    return _Piped(
         file=sys.stdout, width=width, color_system=colours, markup=False, highlight=False, emoji=False, soft_wrap=False
     )
 
@@ -69,6 +78,19 @@ def json_line(document: Any) -> None:
 def note(text: str) -> None:
     """For people, beside the answer: on standard error."""
     click.echo(text, err=True)
+
+
+def agreed(question: str) -> None:
+    """Ask it. Raises `AskedWrong` when nobody is there to answer, `click.Abort` when the answer is no."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
+        return
+    answer = sys.stdin.readline() if sys.stdin is not None else ""
+    if not answer:
+        raise AskedWrong(f"{question} nobody is there to answer; give --yes")
+    note(question)
+    if answer.strip().lower() not in ("y", "yes"):
+        raise click.Abort
 
 
 def fact(label: str, text: str, *, bad: bool = False) -> None:

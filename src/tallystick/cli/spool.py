@@ -12,7 +12,7 @@ import msgspec
 from tallystick.cli import repair as mending
 from tallystick.cli.app import AskedWrong, Group
 from tallystick.cli.options import Where, json_option, where_options, yes_option
-from tallystick.cli.output import json_document, json_line, note, show, table
+from tallystick.cli.output import agreed, json_document, json_line, note, show, table
 from tallystick.cli.segments import Seen, chosen, look, pieces
 from tallystick.cli.tail import document
 from tallystick.cli.targets import targets
@@ -183,7 +183,7 @@ def spool_repair(where: Where, yes: bool, as_json: bool) -> None:
     found = targets(where)
     if not yes:
         names = ", ".join(target.name for target in found) or "nothing"
-        click.confirm(f"Repair the segments of {names} in {where.settings().home}?", abort=True, err=True)
+        agreed(f"Repair the segments of {names} in {where.settings().home}?")
     limit = where.settings().dead_limit_bytes
     done = [(target.name, mended) for target in found for mended in mending.repair(target.folder, limit)]
     leftovers = [name for target in found for name in mending.remove_leftovers(target.folder)]

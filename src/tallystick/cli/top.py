@@ -51,7 +51,7 @@ def top(
     if filters.bounded:
         raise click.UsageError("top shows the time up to now; give --window instead of --last, --start and --end")
     window_seconds, refresh_seconds = seconds_of(window, "--window"), seconds_of(refresh, "--refresh")
-    watched = as_json or sys.stdout.isatty()
+    watched = sys.stdout.isatty()
     turns = count if count is not None else None if watched else 1
     target = asked_target(where)
     backend = open_to_read(target)

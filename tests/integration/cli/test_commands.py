@@ -86,7 +86,7 @@ def test_a_terminal_that_knows_ascii_only_gets_ascii(recorded: None) -> None:
 
 
 @pytest.mark.usefixtures("recorded")
-@pytest.mark.parametrize("words", [["tail"], ["top", "--json"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["tail"], ["top", "--json", "--count", "1000"]], ids=" ".join)
 def test_ctrl_c_ends_what_goes_on_without_a_word(words: list[str], tmp_path: Path) -> None:
     with Running(tmp_path, *words) as running:
         assert running.process.stdout is not None

@@ -23,7 +23,7 @@ from tallystick.cli import summary
 from tallystick.cli.app import Failure
 from tallystick.cli.demo.host import Host
 from tallystick.cli.demo.visitors import Visitors
-from tallystick.cli.options import Filters, Where, json_option, where_options
+from tallystick.cli.options import Filters, Seconds, Where, json_option, where_options
 from tallystick.cli.output import json_document, show
 from tallystick.cli.targets import Target, chosen_pipeline, target_of
 from tallystick.cli.text import number, span
@@ -41,9 +41,7 @@ DELIVERY_SECONDS: Final = 15.0
 
 
 @click.command()
-@click.option(
-    "--seconds", type=click.FloatRange(1, 86_400), default=30.0, show_default=True, help="How long to record."
-)
+@click.option("--seconds", type=Seconds(1, 86_400), default=30.0, show_default=True, help="How long to record.")
 @json_option
 @where_options
 def demo(where: Where, seconds: float, as_json: bool) -> None:
