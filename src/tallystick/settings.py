@@ -135,7 +135,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         _is(
             "How large a pipeline's spool may grow. Each process that records takes one segment of it (segment_bytes,"
-            " 4 MiB unless it is set), and two once it has filled its first (8 MiB).",
+            " 4 MiB unless it is set), and two once it has filled its first (8 MiB). 64 KiB of counts for each process"
+            " that dropped or refused something belong to it and may go beyond it. On top come 1 MiB of reserve, which"
+            " is freed when the disk is full, the dead letters (dead_limit_bytes), and the SQLite file.",
             "a whole number of bytes, at least 131072",
             ge=131_072,
         ),
@@ -151,7 +153,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4_194_304
     when_full: Annotated[
         Literal["drop_new", "drop_old", "block"],
-        _is("What a full spool does with the next record.", "drop_new, drop_old or block"),
+        _is(
+            "What a full spool does with the next record: drop it (drop_new), drop the oldest segments for it"
+            " (drop_old), or wait for room (block).",
+            "drop_new, drop_old or block",
+        ),
     ] = "drop_new"
     block_timeout_seconds: Annotated[
         float,

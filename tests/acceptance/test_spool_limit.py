@@ -19,6 +19,7 @@ from tallystick.backends.memory import MemoryBackend
 from tallystick.errors import Unavailable
 from tallystick.recorder.metrics import Metrics
 from tallystick.records import Batch
+from tallystick.settings import table
 from tallystick.spool.account import Account, account
 from tallystick.spool.folder import Folder
 from tallystick.spool.source import SpoolSource
@@ -211,6 +212,25 @@ def test_block_gives_up_after_its_timeout_and_counts(home: Path) -> None:
             took = time.monotonic() - began
         assert 0.2 <= took < 5
         assert metrics.dropped == {("spool_limit", "n"): 1}
+
+
+@pytest.mark.parametrize("policy", ["drop_new", "drop_old"])
+def test_the_limit_is_kept_but_for_what_its_setting_says(home: Path, policy: str) -> None:
+    folder = Folder(home)
+    with Metrics(
+        home=home, deliver="off", segment_bytes=SEGMENT_BYTES, spool_limit_bytes=400_000, when_full=policy
+    ) as metrics:
+        metrics.gauge("n", float("nan"))  # one that is counted as refused
+        for value in range(30_000):
+            metrics.increment("n", value)
+        counts = sum(path.stat().st_size for path in folder.segments.glob("*.tally"))
+        assert counts == 64 << 10
+        assert account(folder).size_bytes <= 400_000 + counts
+        on_top = sum(path.stat().st_size for path in folder.path.iterdir() if path.is_file())
+        assert 1 << 20 <= on_top < (1 << 20) + 4096
+    said = table()["spool_limit_bytes"].sentence
+    assert "64 KiB of counts for each process that dropped or refused something belong to it" in said
+    assert "On top come 1 MiB of reserve" in said
 
 
 def test_counts_of_drops_survive_kill_9_of_the_writer(stage: Stage) -> None:
