@@ -22,13 +22,13 @@ from tallystick.agent.chores import chores_of
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat, read
 from tallystick.cli.options import Where
-from tallystick.cli.targets import Target, targets
+from tallystick.cli.targets import Target, no_folder, targets
 from tallystick.cli.text import in_one_line, number
 from tallystick.errors import SettingsError, TallystickError
 from tallystick.plugins import backend_from_url
 from tallystick.settings import Settings, load_settings
 from tallystick.spool.account import account
-from tallystick.spool.folder import pipelines
+from tallystick.spool.folder import Folder, pipelines
 
 logger = logging.getLogger("tallystick.agent")
 
@@ -170,10 +170,11 @@ class Deliveries:
     def _targets(self) -> list[Target]:
         """A pipeline that was named and is not there yet is waited for, as all others are."""
         named = self.where.pipeline
-        if self.until == "stopped" and named and named not in {one.name for one in pipelines(self._own.home)}:
+        known = {one.name for one in pipelines(self._own.home)}
+        if self.until == "stopped" and named and named not in known and not no_folder(Folder(self._own.home, named)):
             return []
         try:
-            found = targets(self.where, self._own)
+            found = targets(self.where, self._own, broken=True)
         except SettingsError as error:
             if not self._begun:
                 raise
@@ -182,6 +183,9 @@ class Deliveries:
         return found
 
     def _may_start(self, target: Target) -> bool:
+        if why := no_folder(target.folder):
+            self._say_once(target.name, f"not delivering {target.name}: {why}")
+            return False
         if target.unknown:
             self._say_once(target.name, f"not delivering {target.name}: {target.unknown}")
         return not target.unknown
@@ -217,8 +221,11 @@ class Deliveries:
     def shortfalls(self) -> list[str]:
         """After a pass: what could not be delivered, one sentence a pipeline."""
         found = []
-        for target in targets(self.where, self._own):
+        for target in targets(self.where, self._own, broken=True):
             name, one = target.name, self.running.get(target.name)
+            if why := no_folder(target.folder):
+                found.append(f"{name}: {why}")
+                continue
             if one is not None and one.rejected:
                 found.append(f"{name}: {number(one.rejected)} rejected; see `tallystick dead list --pipeline {name}`")
             if one is None or not one.done:

@@ -106,7 +106,9 @@ def _asked(where: Where, filters: Filters, names: tuple[str, ...]) -> Iterator[I
 def _to_text(records: Iterable[Record], form: Format, aside: Path | None) -> int:
     write = _as_csv if form == "csv" else _as_json_lines
     if aside is None:
-        return write(records, sys.stdout)
+        count = write(records, sys.stdout)
+        sys.stdout.flush()
+        return count
     with aside.open("w", encoding="utf-8", newline="") as file:
         return write(records, file)
 

@@ -14,7 +14,7 @@ import msgspec
 from tallystick.agent import report
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat
-from tallystick.cli.targets import Target
+from tallystick.cli.targets import Target, no_folder
 from tallystick.cli.text import in_one_line, moment, number, span
 from tallystick.errors import SpoolError
 from tallystick.spool.account import Account, account
@@ -123,6 +123,8 @@ def _agent(beat: Heartbeat) -> str:
 
 def health(target: Target) -> Health:
     """As of now. Raises `SpoolError`, with path and remedy, for a pipeline whose files cannot be read."""
+    if why := no_folder(target.folder):
+        raise SpoolError(why)
     try:
         return Health(target, _books(target), report.read(target.folder), somebody_delivers(target.folder))
     except SpoolError:

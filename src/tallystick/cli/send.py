@@ -11,8 +11,8 @@ from tallystick.agent.election import somebody_delivers
 from tallystick.cli.app import Failure
 from tallystick.cli.options import SECONDS, Where, json_option, tag_pairs, where_options
 from tallystick.cli.output import json_document
-from tallystick.cli.targets import Target, chosen_pipeline, target_of
-from tallystick.errors import SettingsError
+from tallystick.cli.targets import Target, chosen_pipeline, no_folder, target_of
+from tallystick.errors import SettingsError, SpoolError
 from tallystick.recorder.metrics import Metrics
 from tallystick.settings import load_settings
 from tallystick.spool.folder import Folder
@@ -76,6 +76,8 @@ def _target(where: Where) -> Target:
     """The pipeline that is recorded into, with its own backend: records for one never reach another."""
     own = load_settings(home=where.home)
     folder = Folder(own.home, chosen_pipeline(where, own))
+    if why := no_folder(folder):
+        raise SpoolError(why)
     if folder.path.exists() or folder.name == own.pipeline or where.backend is not None:
         target = target_of(folder, own, where.backend)
         if target.unknown:

@@ -37,7 +37,7 @@ def status(where: Where, check: bool, max_age: str, as_json: bool) -> None:
     """
     max_age_seconds = seconds_of(max_age, "--max-age")
     home = where.settings().home
-    found: list[Health | Unusable] = [_looked(target) for target in targets(where)]
+    found: list[Health | Unusable] = [_looked(target) for target in targets(where, broken=True)]
     findings = {one.target.name: one.findings(max_age_seconds) for one in found}
     if as_json:
         documents = [{**_document(one), "findings": findings[one.target.name]} for one in found]

@@ -16,6 +16,7 @@ with no secret of the URL. What our own code raises by mistake stays what it is,
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -73,12 +74,19 @@ class Target(msgspec.Struct, frozen=True):
         return found
 
 
-def targets(where: Where, own: Settings | None = None, *, fit: bool = True) -> list[Target]:
+def targets(where: Where, own: Settings | None = None, *, fit: bool = True, broken: bool = False) -> list[Target]:
     """Of every pipeline in the home, or of the one that was named. Raises `SettingsError` when that is not there, and,
     where it is to `fit`, when `--backend` is for none of those that are.
+
+    The settings' pipeline, or the one that was named, may be a file: that is a `SpoolError`, or with `broken` one of
+    the targets.
     """
     own = own or load_settings(home=where.home)
     found = pipelines(own.home)
+    if why := no_folder(odd := Folder(own.home, where.pipeline or own.pipeline)):
+        if not broken:
+            raise SpoolError(why)
+        found = sorted([*found, odd], key=lambda folder: folder.name)
     if where.pipeline is not None:
         folder = Folder(own.home, where.pipeline)
         if folder.name not in {one.name for one in found}:
@@ -91,6 +99,13 @@ def targets(where: Where, own: Settings | None = None, *, fit: bool = True) -> l
             f" that is to be delivered there: --pipeline NAME --backend URL{_choice(found)}"
         )
     return [target_of(folder, own, where.backend if folder.name in meant else None) for folder in found]
+
+
+def no_folder(folder: Folder) -> str:
+    """Why this can be no pipeline, and the remedy; empty when it is one, or may become one."""
+    if os.path.isdir(folder.path) or not os.path.lexists(folder.path):
+        return ""
+    return f"{folder.path} is no folder; move it away: the pipeline's folder is made at the next record"
 
 
 def _meant(where: Where, own: Settings, found: list[Folder]) -> set[str]:
@@ -163,8 +178,15 @@ def _address(url: str) -> str:
 def asked_target(where: Where) -> Target:
     """The pipeline that a question is for: the chosen one; without one, the only one there is.
 
-    Raises `SettingsError` when it cannot be told.
+    Raises `SettingsError` when it cannot be told, `SpoolError` when the database would be in a folder that is a file.
     """
+    found = _asked(where)
+    if found.url is None and (why := no_folder(found.folder)):
+        raise SpoolError(why)
+    return found
+
+
+def _asked(where: Where) -> Target:
     own = load_settings(home=where.home)
     chosen = chosen_pipeline(where, own)
     if where.backend is not None or (own.backend is not None and where.pipeline is None):
@@ -173,6 +195,8 @@ def asked_target(where: Where) -> Target:
             chosen = meant.pop() if len(meant) == 1 else chosen
         return target_of(Folder(own.home, chosen), own, where.backend)
     found = pipelines(own.home)
+    if no_folder(odd := Folder(own.home, chosen)):
+        return target_of(odd, own)
     if where.pipeline is not None and chosen not in {one.name for one in found}:
         raise SettingsError(f"pipeline: there is no {where.pipeline!r} in {own.home}{_choice(found)}")
     if chosen in {one.name for one in found} or not found:

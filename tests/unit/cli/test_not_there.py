@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,39 @@ def test_what_a_pipeline_records_into_is_only_not_made_yet(home: Path, tmp_path:
         for more in ([], ["--backend", url]):
             assert f"nothing was delivered to {url} yet" in call(*words, *more).stderr
     assert answer("query", "--backend", url) == {"series": []}
+
+
+FILES = [["status", "--check"], ["doctor"], ["agent", "--once"], ["agent", "--drain"], ["query"], ["export"]]
+FILES += [["spool", "list"], ["spool", "check"], ["dead", "list"], ["send", "increment", "a"], ["setup"], ["check"]]
+
+
+@pytest.mark.parametrize("words", FILES, ids=" ".join)
+@pytest.mark.parametrize("named", [[], ["--pipeline", "shop"]], ids=["chosen", "named"])
+def test_a_pipeline_that_is_a_file_is_named_and_not_taken_for_an_empty_home(
+    words: list[str], named: list[str], home: Path
+) -> None:
+    file = home / (named[-1] if named else "default")
+    home.mkdir()
+    file.write_text("x")
+    done = subprocess.run(
+        [sys.executable, "-m", "tallystick", *words, *named], capture_output=True, text=True, timeout=60
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert f"{file} is no folder; move it away" in said
+    assert "set home" not in said
+    assert "Traceback" not in said
+    assert file.read_text() == "x"
+
+
+def test_other_pipelines_go_on_beside_one_that_is_a_file(home: Path) -> None:
+    with Metrics(pipeline="shop", deliver="off") as metrics:
+        metrics.increment("a")
+    (home / "default").write_text("x")
+    (home / "notes.txt").write_text("no pipeline")
+    assert [one["pipeline"] for one in answer("status", exits=1)["pipelines"]] == ["default", "shop"]
+    done = subprocess.run([sys.executable, "-m", "tallystick", "agent", "--once"], capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert answer("query", "--pipeline", "shop", "--aggregate", "count")["series"][0]["points"] == [[0, 1]]
+    (home / "default").unlink()
+    assert call("status", "--check").stdout == "ok: 1 pipeline\n"

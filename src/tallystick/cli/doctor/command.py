@@ -34,7 +34,9 @@ def doctor(where: Where, offline: bool, max_age: str, as_json: bool) -> None:
     settings = where.settings()
     found: dict[str, list[Finding]] = {"": list(host.look(settings))}
     if all(one.level != "fail" for one in host.folder(settings.home)):
-        for target in targets(where, fit=False):  # a database may be asked before anything is recorded for it
+        for target in targets(
+            where, fit=False, broken=True
+        ):  # a database may be asked before anything is recorded for it
             found[target.name] = list(pipeline.look(target, settings, max_age_seconds, offline=offline))
     expected = None if offline else to_come(where, settings)
     if expected is not None and expected.name not in found and not expected.unknown:

@@ -15,7 +15,7 @@ from tallystick.backends.base import Managed
 from tallystick.cli.doctor.finding import Finding, fail, ok, warn
 from tallystick.cli.health import LATE_SECONDS, LOST, MOVE_AWAY, Health, health
 from tallystick.cli.repair import STALE_SECONDS
-from tallystick.cli.targets import NothingYet, NotThere, Target, open_to_read
+from tallystick.cli.targets import NothingYet, NotThere, Target, no_folder, open_to_read
 from tallystick.cli.text import in_one_line, number, size, span
 from tallystick.errors import Misconfigured, MissingExtra, SettingsError, SpoolError, TallystickError
 from tallystick.masking import hider
@@ -29,6 +29,9 @@ NEARLY_FULL: Final = 0.8
 
 
 def look(target: Target, settings: Settings, max_age_seconds: float, *, offline: bool) -> Iterator[Finding]:
+    if why := no_folder(target.folder):
+        yield fail(why, "")
+        return
     seen = list(files(target.folder))
     yield from seen
     if all(finding.level != "fail" for finding in seen):
