@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Final
 
 import click
 from rich.table import Table
@@ -20,6 +21,7 @@ from tallystick.records import EVENT
 from tallystick.spool.account import account
 
 NEWEST_EVENTS = 5
+DAY_SECONDS: Final = 86_400.0
 
 
 @click.command()
@@ -160,11 +162,35 @@ def _say_nothing_found(backend: Backend, target: Target, names: tuple[str, ...],
     shown = " ".join(names) or "anything"
     text = f"No record of {shown} fits in {target.address}."
     if not filters.bounded:
-        ever = backend.query(filters.query(names, aggregate="count"))
-        count = sum(series.points[0][1] for series in ever)
         text = f"No record of {shown} in the last 24 hours in {target.address}"
-        text += f", but {number(count)} before: ask with --last 30d." if count else ", nor before."
+        text += _elsewhere(backend, names, filters) or ", nor before, nor later than now."
     note(text + _waiting(target, tuple(names) or ("*",)))
+
+
+def _elsewhere(backend: Backend, names: tuple[str, ...], filters: Filters) -> str:
+    """How many there are at other times, and the options that find them all; empty when there are none.
+
+    In days (UTC): nothing is of the last 24 hours, so what today holds is still to come.
+    """
+    now, before, later = time.time(), 0.0, 0.0
+    days = [day for one in backend.query(filters.query(names, aggregate="count", bucket="1d")) for day in one.points]
+    if not days:
+        return ""
+    for start, count in days:
+        if start + DAY_SECONDS > now:
+            later += count
+        else:
+            before += count
+    first, last = min(start for start, _ in days), max(start for start, _ in days)
+    there = [f"{number(before)} before"] * bool(before) + [f"{number(later)} later than now"] * bool(later)
+    options = "--last 30d" if first > now - 29 * DAY_SECONDS else f"--start {_date(first)}"
+    if later:
+        options = f"--start {_date(first)} --end {_date(last + DAY_SECONDS)}"
+    return f", but {' and '.join(there)}: ask with {options}."
+
+
+def _date(epoch_seconds: float) -> str:
+    return moment(epoch_seconds)[:10]
 
 
 def _waiting(target: Target, names: tuple[str, ...]) -> str:

@@ -35,9 +35,9 @@ def closed() -> Iterator[int]:
 
 def ended(*words: str, stdout: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tallystick", *words]
-    return subprocess.run(
-        command, stdout=stdout, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, timeout=60
-    )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    err, nobody = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.run(command, stdout=stdout, stderr=err, stdin=nobody, env=env, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(

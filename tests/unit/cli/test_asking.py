@@ -93,6 +93,33 @@ def test_nothing_found_says_what_there_is_instead(home: Path) -> None:
     assert "1 wait in the spool" in call("query", "waiting").stderr
 
 
+@pytest.mark.parametrize(
+    ("ages_days", "says"),
+    [
+        ([7], "but 1 before: ask with --last 30d"),
+        ([20_000, 40], "but 2 before: ask with --start "),
+        ([-365], "but 1 later than now: ask with --start "),
+        ([-0.1], "but 1 later than now: ask with --start "),
+        ([7, -365], "but 1 before and 1 later than now: ask with --start "),
+        ([None, -365], "but 1 before and 1 later than now: ask with --start 1970-01-01 --end "),
+    ],
+)
+def test_the_options_that_it_recommends_find_what_there_is(
+    ages_days: list[float | None], says: str, home: Path
+) -> None:
+    now = time.time()
+    with Metrics() as metrics:
+        for age in ages_days:
+            metrics.increment("old", timestamp=0 if age is None else now - age * 86_400)
+        assert metrics.flush(10)
+    hint = call("query", "old").stderr
+    assert says in hint
+    options = hint.rpartition("ask with ")[2].strip().rstrip(".").split()
+    (found,) = answer("query", "old", *options)["series"]
+    assert found["values"]["count"] == len(ages_days)
+    assert call("query", "old", *options).stdout
+
+
 def test_the_only_pipeline_is_asked_and_of_several_one_must_be_named(tmp_path: Path) -> None:
     with Metrics(f"sqlite:///{tmp_path}/one.db") as metrics:
         metrics.increment("a")
