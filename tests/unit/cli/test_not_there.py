@@ -85,3 +85,25 @@ def test_other_pipelines_go_on_beside_one_that_is_a_file(home: Path) -> None:
     assert answer("query", "--pipeline", "shop", "--aggregate", "count")["series"][0]["points"] == [[0, 1]]
     (home / "default").unlink()
     assert call("status", "--check").stdout == "ok: 1 pipeline\n"
+
+
+@pytest.mark.parametrize("words", [["send", "increment", "a"], ["query"], ["status"]], ids=" ".join)
+def test_a_home_that_is_shut_for_this_user_is_told_with_the_remedy(words: list[str], home: Path) -> None:
+    home.mkdir()
+    home.chmod(0)
+    code = (
+        "import os, tomllib; from tallystick.cli import app, query, send, status\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "app.main()"
+    )
+    try:
+        done = subprocess.run([sys.executable, "-c", code, *words], cwd="/", capture_output=True, text=True)
+    finally:
+        home.chmod(0o700)
+    assert done.returncode == 1
+    assert done.stderr.startswith("tallystick: ")
+    assert str(home) in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Errno" not in done.stderr
+    assert "Permission denied; " in done.stderr
+    assert "TALLYSTICK_HOME" in done.stderr
