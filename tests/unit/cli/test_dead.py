@@ -117,3 +117,9 @@ def test_retry_says_that_only_the_application_delivers_to_its_backend_object(hom
 def test_without_dead_letters_it_says_so() -> None:
     assert call("dead", "list").stdout == "No dead letters.\n"
     assert "0 to be delivered again" in call("dead", "retry", "--all").stdout
+
+
+def test_dropping_with_nobody_to_answer_drops_nothing_and_names_the_option(backend: Choosy) -> None:
+    done = call("dead", "drop", "--all", exits=2)
+    assert done.stderr == "tallystick: Give up 2 dead letters for good? nobody is there to answer; give --yes\n"
+    assert len(answer("dead", "list")) == 2
