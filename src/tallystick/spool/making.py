@@ -2,8 +2,8 @@
 
 Invariants
 - No segment is made that would bring the folder over its limit, and none while the reserve is not whole.
-- With `drop_old` whoever finds no room makes it, no more than one segment needs: a call does not wait for the thread
-  that mostly does it in time. A call that drops a record for want of room has found nothing that may go.
+- With `drop_old` whoever finds no room makes it, and no more than is needed. A call does not leave that to the
+  thread that mostly does it in time, and drops a new record only when it has found nothing old that may go.
 - A folder that was taken away is made anew, as at the start; what was in it is lost.
 """
 
@@ -136,9 +136,10 @@ class Maker:
     def make_with_room(self) -> Segment | None:
         pid = os.getpid()
         for _ in range(TRIES):
-            if not self.make_room() or os.getpid() != pid:  # in a child the tries are its own, and begin anew
+            self.make_room()
+            if os.getpid() != pid:  # in a child the tries are its own, and begin anew
                 break
-            if (made := self.make()) is not None:
+            if (made := self.make()) is not None:  # else that thread took the room, perhaps
                 return made
         return None
 

@@ -9,12 +9,14 @@ Invariants
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
-from tallystick.codec import decode_lines
+from tallystick.codec import UNREADABLE, Int64, decode_lines
 from tallystick.errors import SpoolTooNew
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
@@ -22,8 +24,20 @@ from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
 from tallystick.spool.underway import Underway
 
-LINES = 200
+LINES: Final = 1_000
 """So many are decoded at once, between reads that let other threads run: an application's calls wait meanwhile."""
+
+
+class _Named(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What must be right in a line; its tags and what follows them are anybody's JSON, as in `codec.Line`."""
+
+    timestamp_ns: Int64
+    kind: str
+    name: str
+    value: Any
+
+
+_named: Final = msgspec.json.Decoder(_Named)
 
 
 class Dropped(msgspec.Struct, frozen=True):
@@ -88,8 +102,17 @@ def count_names(reader: SegmentReader, end: int | None = None) -> Counter[str]:
     while (end is None or reader.position < end) and (raw := reader.lines(LINES)):
         if end is not None:
             raw = raw[: end - reader.position]
-        lines, _, damaged = decode_lines(raw, reader.position)
-        names.update([line.name for line in lines])
-        names[""] += len(damaged)
+        names.update(names_of(raw))
         reader.position += len(raw)
     return +names
+
+
+def names_of(raw: bytes) -> list[str]:
+    """The name of each of these whole lines, `""` for a damaged one: what `decode_lines` finds, in half the time."""
+    count = raw.count(b"\n")
+    if raw.count(b"]\n[") == count - 1:
+        with contextlib.suppress(*UNREADABLE):
+            if len(found := _named.decode_lines(raw)) == count:
+                return [line.name for line in found]
+    lines, _, damaged = decode_lines(raw, 0)
+    return [line.name for line in lines] + [""] * len(damaged)

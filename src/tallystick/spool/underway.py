@@ -27,7 +27,7 @@ from tallystick.spool.folder import Folder
 
 WAIT_SECONDS: Final = 0.5
 """Longer than anybody holds the lock who is not stopped or dying."""
-_LOOK_SECONDS: Final = 0.002
+_LOOK_SECONDS: Final = 0.0005
 
 
 class Note(msgspec.Struct):
