@@ -225,7 +225,8 @@ def test_the_limit_is_kept_but_for_what_its_setting_says(home: Path, policy: str
             metrics.increment("n", value)
         counts = sum(path.stat().st_size for path in folder.segments.glob("*.tally"))
         assert counts == 64 << 10
-        assert account(folder).size_bytes <= 400_000 + counts
+        spare = SEGMENT_BYTES if policy == "drop_new" else 0  # two threads may each make the last one
+        assert account(folder).size_bytes <= 400_000 + counts + spare
         on_top = sum(path.stat().st_size for path in folder.path.iterdir() if path.is_file())
         assert 1 << 20 <= on_top < (1 << 20) + 4096
     said = table()["spool_limit_bytes"].sentence
