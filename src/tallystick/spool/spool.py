@@ -171,7 +171,7 @@ class Spool:
                 self._old.append(full)
                 self._wake_tender()
         if full is None and self._process is process:
-            self.tally.keep()  # what was counted while there was no room
+            self.tally.keep(now=True)  # what was counted while there was no room
             if self._on_open is not None:
                 self._on_open()
         return True
@@ -231,8 +231,8 @@ class Spool:
                 self._maker.make_room()
                 if (made := self._maker.make(warm=True)) is not None:
                     self._ready.append(made)
+            self.tally.keep(now=bool(self._ready))  # not only after a while: nobody may come by again for long
             self._discard_all_if_closed()
-        self.tally.keep()
 
     def _seal_old(self) -> None:
         for segment in list(self._old):
