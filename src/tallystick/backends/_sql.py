@@ -13,18 +13,25 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 import msgspec
 
 from tallystick.codec import encode, plain, with_datetimes
 from tallystick.queries import Query, Series, finish
-from tallystick.records import Batch, Value
+from tallystick.records import Batch, Header, Value
 
 Range = tuple[int, int]
 """Byte offsets in a segment, `[start, stop)`."""
 
 Cell = int | float | str | None
+
+
+def lost_segment(store: str, number: int) -> Header:
+    """The header of records whose own one is lost. The store is part of its name: where two are copied to, the lost
+    segments of both must not be taken for one."""
+    return Header(1, f"lost-{blake2b(store.encode(), digest_size=6).hexdigest()}-{number}")
 
 
 def not_stored(batch: Batch, stored: Iterable[Range]) -> Sequence[int]:

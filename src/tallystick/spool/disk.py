@@ -65,10 +65,6 @@ def try_lock(fd: int, path: Path, *, wait: bool = False) -> bool:
     return True
 
 
-def unlock(fd: int) -> None:
-    fcntl.flock(fd, fcntl.LOCK_UN)
-
-
 def allocate(fd: int, size_bytes: int) -> None:
     """Give the file real blocks: a mapped sparse file kills the process (SIGBUS) when the disk is full."""
     if hasattr(os, "posix_fallocate"):

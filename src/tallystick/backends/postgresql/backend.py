@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from tallystick.backends._sql import Range, covered, not_stored
+from tallystick.backends._sql import Range, covered, lost_segment, not_stored
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.postgresql import care, segments
@@ -228,7 +228,7 @@ class PostgresqlBackend:
         table = f"{schemas.quoted(self._schema)}.segments"
         found = connection.execute(f"SELECT segment, host, pid, app, started FROM {table} WHERE id = %s", (segment,))
         header = found.fetchone()
-        return Header(1, *header) if header else segments.stand_in(self.address, segment)
+        return Header(1, *header) if header else lost_segment(self.address, segment)
 
     @contextmanager
     def _reader(self) -> Iterator[Any]:

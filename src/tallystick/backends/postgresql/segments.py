@@ -13,10 +13,9 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any, Final
 
-from tallystick.backends._sql import Range
+from tallystick.backends._sql import Range, lost_segment
 from tallystick.backends.postgresql.schema import LOCK, day_partitions, quoted
 from tallystick.records import Batch, Header
 
@@ -87,12 +86,6 @@ def _go_on_above(connection: Any, s: str, top: int) -> None:
     connection.execute(f"SELECT setval(%s, %s) FROM {sequence} WHERE last_value < %s", (sequence, top, top))
 
 
-def stand_in(address: str, number: int) -> Header:
-    """The header of records whose own one is lost. The store is part of its name: where two are copied to, the lost
-    segments of both must not be taken for one."""
-    return Header(1, f"lost-{blake2b(address.encode(), digest_size=6).hexdigest()}-{number}")
-
-
 def lost(connection: Any, schema: str) -> list[int]:
     """Numbers of segments that have no row, though there are rows of them. Cheap however large the store is."""
     s = quoted(schema)
@@ -118,6 +111,6 @@ def adopt(connection: Any, schema: str, address: str) -> list[str]:
         connection.cursor().executemany(
             f"INSERT INTO {s}.segments (id, segment, host, pid, app, started) OVERRIDING SYSTEM VALUE"
             " VALUES (%s, %s, '', 0, '', 0)",
-            [(number, stand_in(address, number).segment) for number in sorted(numbers)],
+            [(number, lost_segment(address, number).segment) for number in sorted(numbers)],
         )
     return [f"gave {len(numbers)} lost segments a row again: nothing is known of them but their records"]

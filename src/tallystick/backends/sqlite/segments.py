@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from hashlib import blake2b
 from typing import Final
 
+from tallystick.backends._sql import lost_segment
 from tallystick.records import Header
 
 _HIGHEST: Final = """
@@ -42,10 +42,8 @@ def new_number(connection: sqlite3.Connection) -> int:
 
 
 def stand_in(connection: sqlite3.Connection, number: int) -> Header:
-    """The header of records whose own one is lost. The file is part of its name: where two files are copied to, the
-    lost segments of both must not be taken for one."""
-    file = connection.execute("PRAGMA database_list").fetchone()[2]
-    return Header(1, f"lost-{blake2b(file.encode(), digest_size=6).hexdigest()}-{number}")
+    """The header of records of a segment that has no line; the store is its file."""
+    return lost_segment(connection.execute("PRAGMA database_list").fetchone()[2], number)
 
 
 def lost(connection: sqlite3.Connection) -> list[int]:
