@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-from types import FrameType
 
 from tallystick import Metrics
 
@@ -18,9 +17,14 @@ metrics = Metrics(segment_bytes=65_536)  # at import, before any fork
 metrics.increment("imported")
 
 
+# Blocked in the master, so that no handler of it runs in a child, nor between a fork and the note of who was forked.
+HELD = {signal.SIGTERM, signal.SIGCHLD}
+
+
 def serve(listener: socket.socket) -> None:
     """What a worker does: a request a connection; the answer tells who gave it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
     while True:
         connection, _ = listener.accept()
         with connection:
@@ -31,10 +35,10 @@ def serve(listener: socket.socket) -> None:
 
 class Master:
     def __init__(self, workers: int) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self._workers: set[int] = set()
         self._stopping = False
-        signal.signal(signal.SIGTERM, self._stop)
         for _ in range(workers):
             self._fork()
         print(self._listener.getsockname()[1], flush=True)
@@ -42,22 +46,26 @@ class Master:
     def _fork(self) -> None:
         pid = os.fork()
         if pid == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             serve(self._listener)
         self._workers.add(pid)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
-        for worker in self._workers:
-            os.kill(worker, signal.SIGTERM)
-
     def run(self) -> None:
         while self._workers:
-            pid, _ = os.wait()
-            self._workers.discard(pid)
-            metrics.increment("worker.ended")
-            if not self._stopping:
-                self._fork()
+            number = signal.sigwait(HELD)
+            self._replace_the_dead()
+            if number == signal.SIGTERM:
+                self._stopping = True
+                for worker in self._workers:
+                    os.kill(worker, signal.SIGTERM)
+
+    def _replace_the_dead(self) -> None:
+        """All of them: two may have died for one SIGCHLD."""
+        for worker in list(self._workers):
+            if os.waitpid(worker, os.WNOHANG) != (0, 0):
+                self._workers.discard(worker)
+                metrics.increment("worker.ended")
+                if not self._stopping:
+                    self._fork()
 
 
 if __name__ == "__main__":
