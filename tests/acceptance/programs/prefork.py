@@ -13,20 +13,28 @@ import sys
 
 from tallystick import Metrics
 
+# Blocked in the master and its threads, so that no handler of it runs in a child, nor between a fork and the note of
+# who was forked.
+HELD = {signal.SIGTERM, signal.SIGCHLD}
+signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+
 metrics = Metrics(segment_bytes=65_536)  # at import, before any fork
 metrics.increment("imported")
 
 
-# Blocked in the master, so that no handler of it runs in a child, nor between a fork and the note of who was forked.
-HELD = {signal.SIGTERM, signal.SIGCHLD}
-
-
 def serve(listener: socket.socket) -> None:
-    """What a worker does: a request a connection; the answer tells who gave it."""
+    """What a worker does: a request a connection; the answer tells who gave it.
+
+    It looks up from waiting now and then, as a SIGTERM just before the wait begins does not end it.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+    listener.settimeout(0.1)
     while True:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            continue
         with connection:
             request = connection.recv(100).decode()
             metrics.increment("request", int(request), tags={"worker": str(os.getpid())})
@@ -35,7 +43,6 @@ def serve(listener: socket.socket) -> None:
 
 class Master:
     def __init__(self, workers: int) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self._workers: set[int] = set()
         self._stopping = False
