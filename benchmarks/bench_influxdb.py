@@ -23,8 +23,9 @@ from influxdb_client import InfluxDBClient, Point
 from tallystick import Metrics
 from tallystick.agent.agent import Agent
 from tallystick.backends.influxdb import InfluxdbBackend
+from tallystick.backends.influxdb.influxql import identifier
 from tallystick.backends.influxdb.lines import Native
-from tallystick.backends.influxdb.servers import Server1, Server2, identifier
+from tallystick.backends.influxdb.servers import Server1, Server2
 from tallystick.codec import Reader
 from tallystick.spool.folder import Folder
 

@@ -14,7 +14,8 @@ from tests.services import service
 
 from tallystick.backends.base import Backend, Readable
 from tallystick.backends.influxdb import InfluxdbBackend
-from tallystick.backends.influxdb.servers import InfluxqlServer, Server1, Server2, identifier
+from tallystick.backends.influxdb.influxql import InfluxqlServer, identifier
+from tallystick.backends.influxdb.servers import Server1, Server2
 from tallystick.queries import Query
 
 TOKEN = "TALLYSTICK_TEST_INFLUXDB2_TOKEN"

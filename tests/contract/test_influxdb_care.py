@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +16,9 @@ from tests.services import service
 from tallystick.backends.influxdb import InfluxdbBackend
 from tallystick.backends.influxdb.servers import Server2
 from tallystick.errors import Misconfigured
+from tallystick.records import GAUGE, Record
 from tallystick.testing import counters, make_batch
+from tallystick.testing.builders import NOON_NS
 
 pytestmark = pytest.mark.service("influxdb1", "influxdb2")
 
@@ -69,3 +73,29 @@ def test_check_blames_no_token_that_may_only_write(monkeypatch: pytest.MonkeyPat
         (line,) = InfluxdbBackend.from_url(url).check()
         assert not line.ok
         writer.close()
+
+
+@both
+def test_databases_that_are_dropped_meanwhile_hinder_no_replacing_and_no_forgetting(version: int) -> None:
+    """The server looks at the shards of all its databases before it deletes, and some of them are closed just then."""
+    enough, others = threading.Event(), 0
+
+    def make_and_drop() -> None:
+        nonlocal others
+        while not enough.is_set():
+            with fresh(version) as other:
+                write_once(other, make_batch(*counters(3)))
+            others += 1
+
+    with fresh(version) as backend, ThreadPoolExecutor(2) as threads:
+        try:
+            neighbours = [threads.submit(make_and_drop) for _ in range(2)]
+            for second in range(100):
+                replaced = Record(NOON_NS + second * 1_000_000_000, GAUGE, "g", second, own_id="one")
+                assert not backend.write(make_batch(replaced)).rejected
+                assert backend.prune(4_102_444_800) == 1
+        finally:
+            enough.set()
+        for neighbour in neighbours:
+            neighbour.result()
+        assert others > 10

@@ -21,8 +21,9 @@ from tallystick.backends.influxdb import query as queries
 from tallystick.backends.influxdb import read as reading
 from tallystick.backends.influxdb.foreign import answer_foreign
 from tallystick.backends.influxdb.ids import delete_older, superseded
+from tallystick.backends.influxdb.influxql import InfluxqlServer
 from tallystick.backends.influxdb.lines import Native, Shape
-from tallystick.backends.influxdb.servers import InfluxqlServer, Server1, Server2
+from tallystick.backends.influxdb.servers import Server1, Server2
 from tallystick.backends.influxdb.verdicts import add, refused_lines
 from tallystick.errors import Misconfigured, SettingsError
 from tallystick.masking import Secret

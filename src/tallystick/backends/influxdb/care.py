@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from tallystick.backends.base import Line
 from tallystick.backends.influxdb.http import Missing, Unseen
+from tallystick.backends.influxdb.influxql import InfluxqlServer, identifier
 from tallystick.backends.influxdb.lines import EARLIEST_NS, STEP_NS
-from tallystick.backends.influxdb.servers import InfluxqlServer, identifier
 
 SLICE_NS: Final = 7 * 86_400_000_000_000
 """What one call deletes at most: a week, which is mostly one file of the server's."""

@@ -6,8 +6,8 @@ The time is always the point's own. A metric's name may come from a tag; then ea
 from __future__ import annotations
 
 from tallystick.backends.base import Foreign
+from tallystick.backends.influxdb.influxql import InfluxqlServer, identifier
 from tallystick.backends.influxdb.query import Source, answer, one_of
-from tallystick.backends.influxdb.servers import InfluxqlServer, identifier
 from tallystick.errors import QueryError
 from tallystick.queries import Query, Series
 from tallystick.records import GAUGE

@@ -21,8 +21,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from tallystick.backends.influxdb.influxql import InfluxqlServer, identifier
 from tallystick.backends.influxdb.lines import place_of, shelf_of
-from tallystick.backends.influxdb.servers import InfluxqlServer, identifier
 from tallystick.backends.influxdb.text import encoded, tag_to_value
 from tallystick.records import Record
 

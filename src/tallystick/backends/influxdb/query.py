@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import msgspec
 
+from tallystick.backends.influxdb.influxql import InfluxqlServer, Rows, identifier, literal
 from tallystick.backends.influxdb.lines import EARLIEST_NS, LATEST_NS, STEP_NS
-from tallystick.backends.influxdb.servers import InfluxqlServer, Rows, identifier, literal
 from tallystick.backends.influxdb.text import decoded, tag_to_key, tag_to_value, value_to_tag
 from tallystick.errors import QueryError
 from tallystick.queries import Query, Series, finish

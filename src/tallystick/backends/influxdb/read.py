@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from tallystick.backends.influxdb.influxql import InfluxqlServer, identifier
 from tallystick.backends.influxdb.lines import STEP_NS, to_record
 from tallystick.backends.influxdb.query import native, span
-from tallystick.backends.influxdb.servers import InfluxqlServer, identifier
 from tallystick.queries import Query
 from tallystick.records import Record
 
