@@ -134,10 +134,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spool_limit_bytes: Annotated[
         int,
         _is(
-            "How large a pipeline's spool may grow. Each process that records takes one segment of it (segment_bytes,"
-            " 4 MiB unless it is set), and two once it has filled its first (8 MiB). 64 KiB of counts for each process"
-            " that dropped or refused something belong to it and may go beyond it. On top come 1 MiB of reserve, which"
-            " is freed when the disk is full, the dead letters (dead_limit_bytes), and the SQLite file.",
+            "How large a pipeline's spool may grow; where two begin a segment at the same moment, one segment more."
+            " Each process that records takes one segment of it (segment_bytes, 4 MiB unless it is set), and two once"
+            " it has filled its first (8 MiB). 64 KiB of counts for each process that dropped or refused something"
+            " belong to it and may go beyond it. On top come 1 MiB of reserve, which is freed when the disk is full,"
+            " the dead letters (dead_limit_bytes), and the SQLite file.",
             "a whole number of bytes, at least 131072",
             ge=131_072,
         ),

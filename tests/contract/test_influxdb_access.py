@@ -252,6 +252,8 @@ def test_user_and_password_or_token_are_sent_as_the_version_wants_them(
         ("influxdb2://localhost/metrics?retention_policy=x", "unknown option"),
         ("influxdb2://localhost/metrics?tokn_env=X", "did you mean token_env"),
         ("influxdb2://localhost/metrics?token_env=NOT_SET_ANYWHERE", "which is not set"),
+        ("influxdb2://ada:secret@localhost/metrics", "influxdb2 knows no user and password; give token_env="),
+        ("influxdb3+https://token@localhost/metrics", "knows no user and password"),
         ("influxdb3://localhost/metrics?writers=4", "unknown option"),
         ("influxdb://localhost/metrics?writers=0", "positive whole number"),
     ],

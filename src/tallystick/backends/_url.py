@@ -68,9 +68,11 @@ def place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def read_url(url: str, *, default_port: int, tls: bool, options: Mapping[str, type] | None = None) -> ServerUrl:
+def read_url(
+    url: str, *, default_port: int, tls: bool, options: Mapping[str, type] | None = None, login: bool = True
+) -> ServerUrl:
     """Raises `SettingsError` that says what is wrong. `tls`: whether this scheme encrypts; `options`: more than
-    `OPTIONS`."""
+    `OPTIONS`; `login`: whether the server knows a user and a password, and not only a token."""
     shown = mask_url(url)
     parts = urlsplit(url)
     if parts.fragment:
@@ -89,6 +91,8 @@ def read_url(url: str, *, default_port: int, tls: bool, options: Mapping[str, ty
         password=secret,
         options=given,
     )
+    if not login and (user or secret is not None):
+        raise SettingsError(f"backend: {shown!r}: {parts.scheme} knows no user and password; give token_env=")
     secrets = secret is not None or any(isinstance(value, Secret) for value in given.values())
     if secrets and not tls and not given.get("allow_plain_credentials"):
         refuse_plain_credentials(read.hosts, shown)

@@ -64,7 +64,8 @@ class InfluxdbBackend:
         if version not in _SERVERS:
             raise SettingsError(f"backend: {scheme}:// is none of {', '.join(_SERVERS)}, with or without +https")
         options = {**_OPTIONS, **_OPTIONS_OF[version]}
-        return cls(read_url(url, default_port=8086, tls=scheme.endswith("+https"), options=options))
+        tls, login = scheme.endswith("+https"), version == "influxdb"
+        return cls(read_url(url, default_port=8086, tls=tls, options=options, login=login))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address!r})"

@@ -130,7 +130,7 @@ class Influxdb3Backend:
     @classmethod
     def from_url(cls, url: str) -> Self:
         tls = url.partition("://")[0].endswith("+https")
-        return cls(read_url(url, default_port=8181, tls=tls, options={"token": Secret, "gzip": bool}))
+        return cls(read_url(url, default_port=8181, tls=tls, options={"token": Secret, "gzip": bool}, login=False))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address!r})"
