@@ -13,16 +13,17 @@ from tallystick.backends.base import Backend, Managed
 from tallystick.cli.app import Failure
 from tallystick.cli.options import Where, json_option, where_options, yes_option
 from tallystick.cli.output import agreed, json_document, show, table
-from tallystick.cli.targets import Target, asked_target, used
+from tallystick.cli.targets import Target, asked_target, backend_there, used
 from tallystick.cli.text import clean, moment, number, size
 from tallystick.queries import seconds_of
 
 
 @contextmanager
-def _managed(where: Where) -> Iterator[tuple[Target, Managed]]:
-    """The backend, not opened: opening may already make what is missing."""
+def _managed(where: Where, *, filled: bool = False) -> Iterator[tuple[Target, Managed]]:
+    """The backend, not opened: opening may already make what is missing. With `filled` it is an error that a file or
+    folder of records is not there."""
     target = asked_target(where)
-    backend: Backend = target.backend()
+    backend: Backend = backend_there(target) if filled else target.backend()
     if not isinstance(backend, Managed):
         raise Failure(f"{backend.address} needs no looking after by us: it has no setup, check, indices or prune")
     with used(backend, target.url):
@@ -79,7 +80,7 @@ def check(where: Where, as_json: bool) -> None:
 @where_options
 def indices(where: Where, as_json: bool) -> None:
     """List what holds the records (tables, indices, files), and how large it is."""
-    with _managed(where) as (target, backend):
+    with _managed(where, filled=True) as (target, backend):
         found = backend.indices()
     if as_json:
         json_document({"target": target.address, "indices": found})
@@ -113,7 +114,7 @@ def prune(where: Where, older_than: str | None, yes: bool, as_json: bool) -> Non
         raise click.UsageError("say --older-than SPAN, such as 90d: the setting retention_days is not set")
     age_seconds = seconds_of(older_than, "--older-than") if older_than else (days or 0) * 86_400.0
     before = time.time() - age_seconds
-    with _managed(where) as (target, backend):
+    with _managed(where, filled=True) as (target, backend):
         if not yes:
             agreed(f"Forget the records of {target.address} before {moment(before)} UTC?")
         gone = backend.prune(before)

@@ -219,10 +219,19 @@ class NotThere(TallystickError):
 
 
 def open_to_read(target: Target, *, ours: bool = True) -> Backend:
-    """The target's backend, open. Raises `NothingYet` rather than to make a file or folder by asking; `NotThere` when
-    `--backend` names one that its pipeline does not record into.
+    """The target's backend, open. Raises as `backend_there`.
 
     Not `ours` is what others wrote: nothing is made in their database, so it opens with the question.
+    """
+    backend = backend_there(target)
+    if ours:
+        opened(backend, target.url)
+    return backend
+
+
+def backend_there(target: Target) -> Backend:
+    """The target's backend, not opened. Raises `NothingYet` rather than to let a file or folder be made by asking;
+    `NotThere` when `--backend` names one that its pipeline does not record into.
     """
     backend = target.backend()
     try:
@@ -233,8 +242,6 @@ def open_to_read(target: Target, *, ours: bool = True) -> Backend:
             raise
         what = f"nothing was delivered to {target.address} yet; `tallystick status` says what is on its way"
         raise NothingYet(what) from error
-    if ours:
-        opened(backend, target.url)
     return backend
 
 

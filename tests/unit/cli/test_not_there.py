@@ -27,7 +27,17 @@ def test_a_copy_from_a_database_that_is_not_there_is_an_error_and_makes_none(url
 
 @pytest.mark.parametrize("url", NOWHERE)
 @pytest.mark.parametrize(
-    "words", [["query", "a"], ["query", "--json"], ["export"], ["tail", "--no-follow"], ["top"]], ids=" ".join
+    "words",
+    [
+        ["query", "a"],
+        ["query", "--json"],
+        ["export"],
+        ["tail", "--no-follow"],
+        ["top"],
+        ["indices"],
+        ["prune", "--older-than", "3d"],
+    ],
+    ids=" ".join,
 )
 def test_a_mistyped_backend_is_no_empty_one(words: list[str], url: str, tmp_path: Path) -> None:
     if url.startswith("parquet"):
@@ -49,6 +59,8 @@ def test_what_a_pipeline_records_into_is_only_not_made_yet(home: Path, tmp_path:
         for more in ([], ["--backend", url]):
             assert f"nothing was delivered to {url} yet" in call(*words, *more).stderr
     assert answer("query", "--backend", url) == {"series": []}
+    for words in (["indices"], ["prune", "--older-than", "3d"]):
+        assert f"nothing was delivered to {url} yet" in call(*words, "--backend", url, exits=1).stderr
 
 
 FILES = [["status", "--check"], ["doctor"], ["agent", "--once"], ["agent", "--drain"], ["query"], ["export"]]
