@@ -137,9 +137,13 @@ def _end_own(name: str) -> None:
 
 
 def _free_port() -> int:
-    """Below the ports that the kernel hands out; some servers take the one 2 or 1000 above theirs, too."""
+    """Below the ports that the kernel hands out; some servers take the one 2 or 1000 above theirs, too.
+
+    It is bound only some time later: the workers of a run draw from ports of their own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = random.randrange(20000, 31000)
+        port = random.randrange(20000 + worker % 2, 31000, 2)
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
             for distance in (0, 2, 1000):
                 held.enter_context(socket.create_server(("127.0.0.1", port + distance)))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
 import pytest
 from tests.contract.faults import CrashContract
 from tests.contract.search import DAY_SECONDS, OfSearch, ask, new_index, refresh
+from tests.services import service
 
 from tallystick.backends.base import ACCEPTED, Backend
 from tallystick.errors import Misconfigured
@@ -19,6 +23,13 @@ class SearchCrash(OfSearch, CrashContract):
     def settle(self, backend: Backend) -> None:
         refresh(backend)
 
+    @pytest.fixture
+    def patient(self) -> Iterator[Backend]:
+        """A server that was just started takes its time to make an index."""
+        backend = self.make_backend(urlsplit(service(self.server, own=True)).port or 0, 30)
+        yield backend
+        backend.close()
+
     @pytest.mark.parametrize(
         ("setting", "value", "says"),
         [
@@ -27,19 +38,19 @@ class SearchCrash(OfSearch, CrashContract):
         ],
     )
     def test_a_cluster_that_makes_no_new_index_keeps_the_new_days_records(
-        self, backend: Backend, setting: str, value: object, says: str
+        self, patient: Backend, setting: str, value: object, says: str
     ) -> None:
         today, tomorrow = Record(at(0), COUNTER, "hits", 1), Record(at(DAY_SECONDS), COUNTER, "hits", 2)
-        assert backend.write(make_batch(today)) == ACCEPTED
+        assert patient.write(make_batch(today)) == ACCEPTED
         batch = make_batch(today, tomorrow)
-        ask(backend, "PUT", "/_cluster/settings", {"persistent": {setting: value}})
+        ask(patient, "PUT", "/_cluster/settings", {"persistent": {setting: value}})
         try:
-            result = backend.write(batch)
+            result = patient.write(batch)
             assert set(result.kept) == {1}
             assert says in result.kept[1]
             assert not result.rejected
             with pytest.raises(Misconfigured, match=says):
-                backend.write(batch.only([1]))
+                patient.write(batch.only([1]))
         finally:
-            ask(backend, "PUT", "/_cluster/settings", {"persistent": {setting: None}})
-        assert backend.write(batch) == ACCEPTED
+            ask(patient, "PUT", "/_cluster/settings", {"persistent": {setting: None}})
+        assert patient.write(batch) == ACCEPTED

@@ -36,7 +36,7 @@ class MongodbContract(BackendContract):
     server: str
 
     def make_backend(self, tmp_path: Path) -> Backend:
-        return MongodbBackend.from_url(new_url(service(self.server)))
+        return MongodbBackend.from_url(f"{new_url(service(self.server))}?timeout_seconds=60")  # it is Python, and slow
 
     def reopen(self, backend: Backend) -> Backend:
         assert isinstance(backend, MongodbBackend)

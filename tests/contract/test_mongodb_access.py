@@ -39,7 +39,7 @@ _numbers = itertools.count()
 
 def url_of(port: int, *options: str, host: str = "127.0.0.1") -> str:
     name = f"access_{os.getpid()}_{next(_numbers)}"
-    more = ["directConnection=true", "timeout_seconds=2", "connect_timeout_seconds=1", *options]
+    more = ["directConnection=true", "timeout_seconds=10", "connect_timeout_seconds=5", *options]
     return f"mongodb://{host}:{port}/{name}?{'&'.join(more)}"
 
 

@@ -12,11 +12,13 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from tests.acceptance.stage import until
 from tests.contract.faults import write_once, write_until_stored
 from tests.contract.search_access import certificates
 from tests.services import service
@@ -278,6 +280,28 @@ def test_a_table_locked_by_somebody_is_a_hung_server_within_twice_the_timeout(ba
         assert time.monotonic() - began < 4
     write_until_stored(backend, batch)
     assert len(ids(backend)) == 5
+
+
+def test_a_locked_table_of_one_schema_holds_up_no_other(backend: PostgresqlBackend) -> None:
+    """Its first batch waits for the table and holds our advisory lock meanwhile."""
+    waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+    place = f'"{backend._schema}".points'
+    patient = PostgresqlBackend.from_url(f"{service('postgresql')}?schema={backend._schema}&timeout_seconds=60")
+    other = PostgresqlBackend.from_url(f"{service('postgresql')}?schema={new_name()}&timeout_seconds=10")
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(service("postgresql")) as connection:
+        connection.execute(f"LOCK TABLE {place}")
+        first = threads.submit(write_once, patient, make_batch(*counters(5)))
+        try:
+            assert until(lambda: connection.execute(waiting, (place,)).fetchone() is not None)
+            write_once(other, make_batch(*counters(3)))
+            assert not first.done()
+        finally:
+            connection.rollback()
+        first.result()
+    assert len(ids(backend)) == 5
+    for one in (patient, other):
+        one.close()
+    run(f'DROP SCHEMA "{other._schema}" CASCADE')
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

@@ -68,7 +68,8 @@ def main() -> None:
     if options.how == "exception":
         raise RuntimeError("nobody catches this")
     if options.how.startswith("sigterm") or options.how == "interrupt":
-        signal.pause()
+        while True:
+            time.sleep(0.1)  # a signal right before it waits would find `signal.pause` deaf
 
 
 if __name__ == "__main__":

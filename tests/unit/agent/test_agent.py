@@ -243,8 +243,8 @@ def test_what_stops_delivery_is_said_once_and_without_a_traceback(
     agent = Agent(folder, Noting(), mode="thread")
     tries: list[BaseException] = []
     monkeypatch.setattr(agent.report, "failed", tries.append)
-    agent.start()
     began = time.monotonic()
+    agent.start()
     while len(tries) < 5 and time.monotonic() < began + 10:
         agent.wake()
         threading.Event().wait(0.001)

@@ -133,7 +133,7 @@ class PostgresqlBackend:
         connection, row = self._connection, self._shape.writer()
         rejected: dict[int, str] = {}
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (schemas.LOCK % 2**31, batch.segment))
+            connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (schemas.SEGMENT_LOCK, batch.segment))
             segment, stored = segments.known(connection, self._schema, batch)
             fresh = not_stored(batch, stored)
             if carefully:

@@ -22,8 +22,10 @@ DAY_NS: Final = 86_400 * 10**9
 DAYS_BACK, DAYS_AHEAD = 400, 3
 """Days this near to the present have partitions of their own."""
 
-LOCK: Final = 0x7A11_E571
-"""The advisory lock under which tables are made."""
+TABLES_LOCK: Final = 0x7A11_E571
+SEGMENT_LOCK: Final = 0x7A11_E572
+"""First keys of our advisory locks; the second is of the schema or of the segment, so that a table of one schema that
+somebody has locked holds up no other."""
 
 _RECORD: Final = {
     "timestamp_ns": "bigint NOT NULL",
@@ -135,7 +137,7 @@ def ensure(connection: Any, schema: str) -> list[str]:
     if found == SCHEMA and not missing(connection, schema):
         return []
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        lock_tables(connection, schema)
         absent = missing(connection, schema)  # another process may have made them meanwhile
         if "meta" in absent:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
@@ -146,6 +148,11 @@ def ensure(connection: Any, schema: str) -> list[str]:
     if len(absent) == len(MADE):
         return [f"created the tables of schema {SCHEMA} in {schema}"]
     return [f"created {schema}.{name}, which was missing" for name in absent]
+
+
+def lock_tables(connection: Any, schema: str) -> None:
+    """Wait until nobody else makes tables of this schema, or numbers its segments, until this transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (TABLES_LOCK, schema))
 
 
 class Days:
@@ -180,7 +187,7 @@ class Days:
     def _make(self, day: int) -> None:
         table = f"{quoted(self._schema)}.{partition(day)}"
         with self._connection.transaction():
-            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+            lock_tables(self._connection, self._schema)
             if self._connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()[0] is not None:
                 return
             start, stop = day * DAY_NS, (day + 1) * DAY_NS

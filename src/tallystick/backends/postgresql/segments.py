@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick.backends._sql import Range, lost_segment
-from tallystick.backends.postgresql.schema import LOCK, day_partitions, quoted
+from tallystick.backends.postgresql.schema import day_partitions, lock_tables, quoted
 from tallystick.records import Batch, Header
 
 _LOOKED_AT: Final = 1_000
@@ -42,7 +42,7 @@ def new_number(connection: Any, schema: str, header: Header) -> int:
     """Give a segment its row."""
     s, top = quoted(schema), 0
     if _is_empty(connection, s):
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        lock_tables(connection, schema)
         if _is_empty(connection, s):  # else another process was first, and has looked
             top = _highest(connection, schema)
     insert = (
@@ -56,7 +56,7 @@ def new_number(connection: Any, schema: str, header: Header) -> int:
         if given[0] > top and connection.execute(taken, given).fetchone() is None:
             return int(given[0])
         connection.execute(f"DELETE FROM {s}.segments WHERE id = %s", given)
-    _go_on_above(connection, s, top)
+    _go_on_above(connection, schema, top)
     return int(connection.execute(insert, row).fetchone()[0])
 
 
@@ -77,9 +77,10 @@ def _tables(connection: Any, schema: str) -> list[str]:
     return [*(name for name, _ in day_partitions(connection, schema)), "points_other", "documents"]
 
 
-def _go_on_above(connection: Any, s: str, top: int) -> None:
+def _go_on_above(connection: Any, schema: str, top: int) -> None:
     """Have the identity give numbers above this one, and above all in `segments` and `ledger`."""
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    s = quoted(schema)
+    lock_tables(connection, schema)
     (sequence,) = connection.execute("SELECT pg_get_serial_sequence(%s, 'id')", (f"{s}.segments",)).fetchone()
     sql = f"SELECT greatest(%s, (SELECT max(id) FROM {s}.segments), (SELECT max(segment) FROM {s}.ledger))"
     (top,) = connection.execute(sql, (top,)).fetchone()
@@ -103,7 +104,7 @@ def adopt(connection: Any, schema: str, address: str) -> list[str]:
         return []
     s, numbers = quoted(schema), set()
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        lock_tables(connection, schema)
         for name in ["ledger", *_tables(connection, schema)]:
             sql = f"SELECT DISTINCT segment FROM {s}.{quoted(name)}"
             numbers |= {number for (number,) in connection.execute(sql)}
