@@ -201,7 +201,9 @@ class StandIn:
         assert options["accept_partial"] == ["true"]
         if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", options["db"][0]):
             return 400, {"error": "invalid character in database or rp name: must be ASCII, containing only letters, …"}
-        database = self.databases.setdefault(options["db"][0], _Database())
+        database = self.databases.get(options["db"][0])
+        if database is None:
+            database = self.databases[options["db"][0]] = _Database()
         refused = []
         for number, line in enumerate(lines_of(body), 1):
             try:

@@ -115,20 +115,21 @@ CALLS: dict[str, Callable[[Metrics], Callable[[int], object]]] = {
 def test_a_signal_handlers_exception_reaches_the_application_and_doubles_nothing(
     home: Path, call: Callable[[Metrics], Callable[[int], object]], fsync: str, thorough: bool
 ) -> None:
-    returned, number, caught = set(), 0, 0
+    returned, numbers = set(), itertools.count(1)
+
+    def record_until_the_limit(record: Callable[[int], object], limit: int) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.0003)
+        while len(called) < limit:
+            number = next(numbers)
+            record(number)
+            returned.add(number)
+
     with Metrics(home=home, deliver="off", fsync=fsync, segment_bytes=65_536) as metrics, limits(raise_limit) as called:
         record = call(metrics)
         record(0)
-        while caught < (2_000 if thorough else 100):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0003)
-                while len(called) == caught:
-                    number += 1
-                    record(number)
-                    returned.add(number)
-                pytest.fail("the handler raised, and nobody but the library can have caught it")
-            except Limit:
-                caught += 1
+        for limit in range(1, 2_001 if thorough else 101):
+            with pytest.raises(Limit):  # else nobody but the library can have caught it
+                record_until_the_limit(record, limit)
         refused = metrics.refused
     found = values(home)
     assert not refused
