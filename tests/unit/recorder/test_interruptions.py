@@ -115,7 +115,7 @@ CALLS: dict[str, Callable[[Metrics], Callable[[int], object]]] = {
 def test_a_signal_handlers_exception_reaches_the_application_and_doubles_nothing(
     home: Path, call: Callable[[Metrics], Callable[[int], object]], fsync: str, thorough: bool
 ) -> None:
-    returned, numbers = set(), itertools.count(1)
+    returned, numbers = set[int](), count(1)
 
     def record_until_the_limit(record: Callable[[int], object], limit: int) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.0003)
