@@ -8,7 +8,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby, islice
 from typing import Final
 
@@ -49,16 +49,11 @@ def copy(source: str, target: str, names: tuple[str, ...], filters: Filters, as_
         raise click.UsageError(f"FROM and TO are the same database, {goal.address}")
     there(origin, "FROM")
     opened(origin, source)
-    opened(goal, target)
-    read, rejected, hide = 0, dict[str, str](), hider(source, target)
-    try:
-        with used(goal, target), used(origin, source):
-            for batch in batches(readable(origin).records(filters.query(names))):
-                read += len(batch)
-                rejected.update((identity, hide(reason)) for identity, reason in write(goal, batch).items())
-    except Unavailable as error:
-        why = f"{hide(str(error))}; {read} records were read until then"
-        raise Failure(f"{why}: run the same command again to go on") from error
+    with used(origin, source):
+        opened(goal, target)
+        with used(goal, target):
+            records = readable(origin).records(filters.query(names))
+            read, rejected = copied(records, goal, hider(source, target))
     if as_json:
         json_document({"read": read, "copied": read - len(rejected), "rejected": rejected})
     else:
@@ -66,6 +61,19 @@ def copy(source: str, target: str, names: tuple[str, ...], filters: Filters, as_
     if rejected:
         first = "; ".join(f"{identity}: {reason}" for identity, reason in islice(rejected.items(), 3))
         raise Failure(f"{len(rejected)} records were rejected, such as {first}")
+
+
+def copied(records: Iterator[Record], goal: Backend, hide: Callable[[str], str]) -> tuple[int, dict[str, str]]:
+    """How many were read, and the reasons of the rejected ones by id."""
+    read, rejected = 0, dict[str, str]()
+    try:
+        for batch in batches(records):
+            read += len(batch)
+            rejected.update((identity, hide(reason)) for identity, reason in write(goal, batch).items())
+    except Unavailable as error:
+        why = f"{hide(str(error))}; {read} records were read until then"
+        raise Failure(f"{why}: run the same command again to go on") from error
+    return read, rejected
 
 
 def batches(records: Iterator[Record]) -> Iterator[Batch]:
