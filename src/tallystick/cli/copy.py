@@ -49,11 +49,14 @@ def copy(source: str, target: str, names: tuple[str, ...], filters: Filters, as_
         raise click.UsageError(f"FROM and TO are the same database, {goal.address}")
     there(origin, "FROM")
     opened(origin, source)
-    with used(origin, source):
+    try:
         opened(goal, target)
-        with used(goal, target):
-            records = readable(origin).records(filters.query(names))
-            read, rejected = copied(records, goal, hider(source, target))
+    except BaseException:
+        origin.close()
+        raise
+    with used(goal, target), used(origin, source):
+        records = readable(origin).records(filters.query(names))
+        read, rejected = copied(records, goal, hider(source, target))
     if as_json:
         json_document({"read": read, "copied": read - len(rejected), "rejected": rejected})
     else:
