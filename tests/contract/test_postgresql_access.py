@@ -284,15 +284,16 @@ def test_a_table_locked_by_somebody_is_a_hung_server_within_twice_the_timeout(ba
 
 def test_a_locked_table_of_one_schema_holds_up_no_other(backend: PostgresqlBackend) -> None:
     """Its first batch waits for the table and holds our advisory lock meanwhile."""
-    waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
-    place = f'"{backend._schema}".points'
+    waiting = (
+        "SELECT FROM pg_locks JOIN pg_class c ON c.oid = relation WHERE NOT granted AND relnamespace = %s::regnamespace"
+    )
     patient = PostgresqlBackend.from_url(f"{service('postgresql')}?schema={backend._schema}&timeout_seconds=60")
     other = PostgresqlBackend.from_url(f"{service('postgresql')}?schema={new_name()}&timeout_seconds=10")
     with ThreadPoolExecutor(1) as threads, psycopg.connect(service("postgresql")) as connection:
-        connection.execute(f"LOCK TABLE {place}")
+        connection.execute(f'LOCK TABLE "{backend._schema}".points')
         first = threads.submit(write_once, patient, make_batch(*counters(5)))
         try:
-            assert until(lambda: connection.execute(waiting, (place,)).fetchone() is not None)
+            assert until(lambda: connection.execute(waiting, (backend._schema,)).fetchone() is not None)
             write_once(other, make_batch(*counters(3)))
             assert not first.done()
         finally:
