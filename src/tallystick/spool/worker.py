@@ -3,6 +3,10 @@
 `threading.Thread.start` waits until the new thread runs. A signal handler may fork meanwhile, and its child, which
 returns into that wait, has no such thread: it would wait for ever (Python resets the event, and nobody sets it). So
 `Worker.start` leaves the wait to a thread of its own, where no signal handler runs.
+
+An interpreter that shuts down starts no more threads (from Python 3.12 on), but waits in our `atexit` hook for those
+that there are. A script that ends with its first record is so far before the second thread is there: then the first
+does the work.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ class Worker:
         self.ended = False
 
     def start(self) -> None:
-        """Returns at once. Where no thread can be had any more, as when the interpreter shuts down, it has ended."""
+        """Returns at once. Where not one thread can be had, as in an `atexit` hook, it has ended."""
         self._working.acquire()
         try:
             _thread.start_new_thread(self._start, ())
@@ -33,7 +37,7 @@ class Worker:
         try:
             threading.Thread(target=self._run, name=self._name, daemon=True).start()
         except RuntimeError:
-            self._end()
+            self._run()
 
     def _run(self) -> None:
         try:

@@ -1,0 +1,35 @@
+"""A thread of the library's own does its work also where the interpreter gives no more threads."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tallystick.spool.worker import Worker
+
+
+def refuse(_: threading.Thread) -> None:
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+
+def test_the_work_is_done_when_the_interpreter_began_to_shut_down_before_the_thread_was_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done: list[bool] = []
+    worker = Worker(lambda: done.append(True), "tallystick-test")
+    worker.start()
+    assert worker.join(30)
+    assert done == [True]
+
+
+def test_who_gets_no_thread_at_all_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", none_left)
+    worker = Worker(lambda: None, "tallystick-test")
+    worker.start()
+    assert worker.ended
+    assert worker.join(0)
