@@ -57,7 +57,7 @@ class OnServer:
         return [record.id for record in backend.records(Query())]
 
     def check_stored(self, backend: Backend, *batches: Batch) -> None:
-        open_in_the_end(backend)
+        backend.open()
         self.settle(backend)
         wanted = sorted(record.id for batch in batches for record in batch.records)
         assert sorted(self.ids(backend)) == wanted
@@ -76,11 +76,11 @@ class FaultContract(OnServer):
     @pytest.fixture
     def backend(self, proxy: FaultProxy) -> Iterator[Backend]:
         backend = self.make_backend(proxy.port, TIMEOUT_SECONDS)
-        open_in_the_end(backend)
+        backend.open()
         yield backend
         proxy.set_mode("pass")
         proxy.spare_replies()
-        open_in_the_end(backend)
+        backend.open()
         self.tear_down(backend)
         backend.close()
 
@@ -186,23 +186,11 @@ def write_once(backend: Backend, batch: Batch) -> None:
         raise Unavailable(next(iter(result.kept.values())))
 
 
-TRIES = 20
-
-
-def write_until_stored(backend: Backend, batch: Batch) -> None:
-    for _ in range(TRIES):
+def write_until_stored(backend: Backend, batch: Batch, tries: int = 20) -> None:
+    for _ in range(tries):
         try:
             write_once(backend, batch)
         except (Unavailable, ConnectionError, TimeoutError):
             continue
         return
-    raise AssertionError(f"{backend.address} took nothing in {TRIES} tries")
-
-
-def open_in_the_end(backend: Backend) -> None:
-    """As an agent, which tries again: making tables may take a busy server longer than these tests' short timeout."""
-    for _ in range(TRIES):
-        with contextlib.suppress(Unavailable, ConnectionError, TimeoutError):
-            backend.open()
-            return
-    backend.open()
+    raise AssertionError(f"{backend.address} took nothing in {tries} tries")
