@@ -91,3 +91,11 @@ class Misconfigured(Unavailable):
 class TooLarge(BackendError):
     """The batch is larger than the server takes in one call. The agent halves it; a single record that is
     still too large goes to the dead letters."""
+
+
+def said_by(error: BaseException) -> str:
+    """The error's type and text, whatever it does when it is asked for them."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

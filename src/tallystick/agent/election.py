@@ -10,8 +10,17 @@ Invariants
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tallystick.errors import SpoolError
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
+
+GIVE_WAY_SECONDS: Final = 5.0
+"""How long a command waits for an application's thread to give way."""
 
 
 class Election:
@@ -46,3 +55,18 @@ class Election:
 def somebody_delivers(folder: Folder) -> bool:
     """Whether an agent, of any kind, holds the pipeline right now."""
     return disk.is_locked(folder.agent_lock)
+
+
+@contextmanager
+def elected(folder: Folder) -> Iterator[None]:
+    """Nobody delivers meanwhile. Raises `SpoolError` when an agent does not give way."""
+    election = Election(folder, as_process=True)
+    deadline = time.monotonic() + GIVE_WAY_SECONDS
+    try:
+        while not election.won():
+            if time.monotonic() >= deadline:
+                raise SpoolError(f"an agent is delivering {folder.path}; stop it first, then repair")
+            time.sleep(0.02)
+        yield
+    finally:
+        election.resign()

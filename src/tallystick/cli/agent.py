@@ -16,9 +16,10 @@ import click
 import msgspec
 
 from tallystick.agent.agent import Until
-from tallystick.cli.deliveries import Deliveries
-from tallystick.cli.options import SECONDS, Where, json_option, where_options
+from tallystick.cli.options import SECONDS, json_option, where_options
 from tallystick.errors import TallystickError
+from tallystick.pipelines.deliveries import Deliveries
+from tallystick.pipelines.targets import Where
 
 logger = logging.getLogger("tallystick.agent")
 

@@ -25,15 +25,15 @@ from typing import Any, Final
 
 import click
 
-from tallystick.cli.text import told
 from tallystick.errors import QueryError, RecordError, SettingsError, TallystickError
 from tallystick.masking import hider
+from tallystick.text import told
 from tallystick.version import __version__
 
 COMMANDS: Final = {
     "Start": {
         "demo": ("demo.command", "Record real input for half a minute and show what came of it."),
-        "doctor": ("doctor.command", "Say what is wrong here, and the remedy."),
+        "doctor": ("doctor", "Say what is wrong here, and the remedy."),
         "config": ("config", "The settings in force, and where each comes from."),
         "completion": ("completion", "Print what completes commands in bash, zsh or fish."),
     },

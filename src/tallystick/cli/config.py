@@ -7,8 +7,9 @@ from typing import Final
 import click
 
 from tallystick.cli.app import Group, meant
-from tallystick.cli.options import Where, json_option, where_options
+from tallystick.cli.options import json_option, where_options
 from tallystick.cli.output import json_document, note, show, table
+from tallystick.pipelines.targets import Where
 from tallystick.settings import Settings, mask_url, unknown_environment
 from tallystick.settings import table as settings_table
 

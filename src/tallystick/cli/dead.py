@@ -10,13 +10,13 @@ import msgspec
 
 from tallystick.agent.election import somebody_delivers
 from tallystick.cli.app import AskedWrong, Group
-from tallystick.cli.options import Where, json_option, where_options, yes_option
+from tallystick.cli.options import json_option, where_options, yes_option
 from tallystick.cli.output import agreed, fact, json_document, note, show, table
 from tallystick.cli.tail import document
-from tallystick.cli.targets import targets
-from tallystick.cli.text import clean, moment, number
+from tallystick.pipelines.targets import Where, targets
 from tallystick.spool.dead import DeadLetter, DeadLetters
 from tallystick.spool.folder import Folder
+from tallystick.text import clean, moment, number
 
 
 class Found(msgspec.Struct, frozen=True):

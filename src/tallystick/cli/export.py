@@ -22,14 +22,15 @@ import click
 import msgspec
 
 from tallystick.cli.app import Failure
-from tallystick.cli.options import Filters, Where, filter_options, where_options
+from tallystick.cli.options import filter_options, where_options
 from tallystick.cli.output import note
 from tallystick.cli.tail import document, readable
-from tallystick.cli.targets import NothingYet, asked_target, open_to_read, used
-from tallystick.cli.text import number
+from tallystick.pipelines.summaries import Filters
+from tallystick.pipelines.targets import NothingYet, Where, asked_target, open_to_read, used
 from tallystick.plugins import missing_extra
 from tallystick.records import Record
 from tallystick.spool.disk import NO_ROOM
+from tallystick.text import number
 
 Format = Literal["csv", "jsonl", "parquet"]
 

@@ -11,11 +11,11 @@ import click
 from tallystick.agent import report
 from tallystick.backends.base import Backend, Managed
 from tallystick.cli.app import Failure
-from tallystick.cli.options import Where, json_option, where_options, yes_option
+from tallystick.cli.options import json_option, where_options, yes_option
 from tallystick.cli.output import agreed, json_document, show, table
-from tallystick.cli.targets import Target, asked_target, backend_there, used
-from tallystick.cli.text import clean, moment, number, size
+from tallystick.pipelines.targets import Target, Where, asked_target, backend_there, used
 from tallystick.queries import seconds_of
+from tallystick.text import clean, moment, number, size
 
 
 @contextmanager

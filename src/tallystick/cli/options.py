@@ -5,32 +5,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-import msgspec
 from click.shell_completion import CompletionItem
 
 from tallystick.errors import TallystickError
-from tallystick.queries import Query
-from tallystick.settings import Settings, load_settings
+from tallystick.pipelines.summaries import Filters
+from tallystick.pipelines.targets import Where
+from tallystick.settings import load_settings
 from tallystick.spool.folder import Folder, pipelines
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Where(msgspec.Struct, frozen=True):
-    """`--home`, `--pipeline` and `--backend` as given; None where they were not."""
-
-    home: str | None = None
-    pipeline: str | None = None
-    backend: str | None = None
-
-    def settings(self) -> Settings:
-        """The settings in force, with all three options as arguments."""
-        return load_settings(home=self.home, pipeline=self.pipeline, backend=self.backend)
 
 
 def _pipeline_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -73,25 +61,6 @@ class Seconds(click.FloatRange):
 SECONDS: Final = Seconds(min=0)
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-
-
-class Filters(msgspec.Struct, frozen=True):
-    """Which records are meant. `query` makes the question of it."""
-
-    kinds: tuple[str, ...] = ()
-    where: Mapping[str, list[str]] = {}
-    last: str | None = None
-    start: float | str | None = None
-    end: float | str | None = None
-
-    @property
-    def bounded(self) -> bool:
-        """Whether a time range was asked for."""
-        return not (self.last is None and self.start is None and self.end is None)
-
-    def query(self, names: tuple[str, ...], **more: Any) -> Query:
-        given = {"last": self.last, "start": self.start, "end": self.end, "kinds": self.kinds, **more}
-        return Query(names or "*", where=self.where, **given)
 
 
 def filter_options(command: F) -> F:

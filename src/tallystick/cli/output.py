@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from tallystick.cli.app import AskedWrong
-from tallystick.cli.text import clean
+from tallystick.text import clean
 
 WIDE: Final = 1_000
 """Columns when nobody looks: what is piped is not to be folded."""

@@ -9,16 +9,18 @@ import click
 from rich.table import Table
 
 from tallystick.backends.base import Backend, Readable, ReadsForeign
-from tallystick.cli import summary
 from tallystick.cli.foreign import foreign_of
-from tallystick.cli.options import Filters, Where, filter_options, json_option, where_options
+from tallystick.cli.options import filter_options, json_option, where_options
 from tallystick.cli.output import json_document, note, show, table
-from tallystick.cli.targets import NothingYet, Target, asked_target, open_to_read, used
-from tallystick.cli.text import moment, number, plain_value, quantity, span, sparkline, tag_text, tags_text
+from tallystick.cli.tables import tables
 from tallystick.errors import QueryError
+from tallystick.pipelines import summaries
+from tallystick.pipelines.summaries import Filters
+from tallystick.pipelines.targets import NothingYet, Target, Where, asked_target, open_to_read, used
 from tallystick.queries import AGGREGATES, Query, Series
 from tallystick.records import EVENT
 from tallystick.spool.account import account
+from tallystick.text import moment, number, plain_value, quantity, span, sparkline, tag_text, tags_text
 
 NEWEST_EVENTS = 5
 DAY_SECONDS: Final = 86_400.0
@@ -87,8 +89,8 @@ def _show_summaries(
     *,
     as_json: bool,
 ) -> None:
-    over = summary.find_span(backend, names, filters)
-    found = summary.summaries(backend, names, filters, by, over, limit) if over else []
+    over = summaries.find_span(backend, names, filters)
+    found = summaries.summaries(backend, names, filters, by, over, limit) if over else []
     if as_json:
         span_asked = {"start": over.start, "end": over.end} if over else {}
         json_document({"target": target.address, "names": names or ["*"], **span_asked, "series": found})
@@ -96,14 +98,14 @@ def _show_summaries(
     if over is None:
         _say_nothing_found(backend, target, names, filters)
         return
-    shown = list(summary.tables(found, over))
+    shown = list(tables(found, over))
     if any(one.kind == EVENT for one in found) and isinstance(backend, Readable):
         shown.append(_events(backend, names, filters, over))
     show(*shown)
     note(f"{moment(over.start)} to {moment(over.end)} UTC, {span(over.end - over.start)}")
 
 
-def _events(backend: Readable, names: tuple[str, ...], filters: Filters, over: summary.Span) -> Table:
+def _events(backend: Readable, names: tuple[str, ...], filters: Filters, over: summaries.Span) -> Table:
     asked = Filters((EVENT,), filters.where, None, over.start, over.end).query(names)
     rows = [
         [moment(one.timestamp_ns / 1e9), one.name, plain_value(one.value), tags_text(one.tags)]

@@ -9,10 +9,10 @@ import click
 from tallystick.agent import report
 from tallystick.agent.election import somebody_delivers
 from tallystick.cli.app import Failure
-from tallystick.cli.options import SECONDS, Where, json_option, tag_pairs, where_options
+from tallystick.cli.options import SECONDS, json_option, tag_pairs, where_options
 from tallystick.cli.output import json_document
-from tallystick.cli.targets import Target, chosen_pipeline, no_folder, target_of
 from tallystick.errors import SettingsError, SpoolError
+from tallystick.pipelines.targets import Target, Where, chosen_pipeline, no_folder, target_of
 from tallystick.recorder.metrics import Metrics
 from tallystick.settings import load_settings
 from tallystick.spool.folder import Folder

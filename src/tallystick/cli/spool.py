@@ -9,19 +9,20 @@ from typing import Any, Final
 import click
 import msgspec
 
-from tallystick.cli import repair as mending
+from tallystick.agent.election import elected
 from tallystick.cli.app import AskedWrong, Group
-from tallystick.cli.options import Where, json_option, where_options, yes_option
+from tallystick.cli.options import json_option, where_options, yes_option
 from tallystick.cli.output import agreed, json_document, json_line, note, show, table
-from tallystick.cli.segments import Seen, chosen, look, pieces
 from tallystick.cli.tail import document
-from tallystick.cli.targets import targets
-from tallystick.cli.text import clean, number, size, span
 from tallystick.codec import encode_header
 from tallystick.errors import SpoolTooNew, TallystickError
+from tallystick.pipelines.targets import Where, targets
+from tallystick.spool import repair as mending
 from tallystick.spool.folder import Folder
+from tallystick.spool.look import Seen, chosen, look, pieces
 from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
+from tallystick.text import clean, number, size, span
 
 SHOWN: Final = 10
 
@@ -185,7 +186,7 @@ def spool_repair(where: Where, yes: bool, as_json: bool) -> None:
         names = ", ".join(target.name for target in found) or "nothing"
         agreed(f"Repair the segments of {names} in {where.settings().home}?")
     limit = where.settings().dead_limit_bytes
-    done = [(target.name, mended) for target in found for mended in mending.repair(target.folder, limit)]
+    done = [(target.name, mended) for target in found for mended in _repaired(target.folder, limit)]
     leftovers = [name for target in found for name in mending.remove_leftovers(target.folder)]
     if as_json:
         documents = [{"pipeline": name, **msgspec.to_builtins(mended)} for name, mended in done]
@@ -195,6 +196,11 @@ def spool_repair(where: Where, yes: bool, as_json: bool) -> None:
             click.echo(sentence)
     if any(mended.left for _, mended in done):
         raise SystemExit(1)
+
+
+def _repaired(folder: Folder, dead_limit_bytes: int) -> list[mending.Mended]:
+    with elected(folder):
+        return mending.repair(folder, dead_limit_bytes)
 
 
 def _sentences(done: list[tuple[str, mending.Mended]], leftovers: list[str]) -> Iterator[str]:

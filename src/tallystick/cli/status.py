@@ -9,13 +9,13 @@ from typing import Any, Final
 import click
 import msgspec
 
-from tallystick.cli.health import Health, health
-from tallystick.cli.options import Where, json_option, where_options
+from tallystick.cli.options import json_option, where_options
 from tallystick.cli.output import fact, json_document, note
-from tallystick.cli.targets import Target, targets
-from tallystick.cli.text import clean, number, size, span
 from tallystick.errors import SpoolError
+from tallystick.pipelines.health import Health, health
+from tallystick.pipelines.targets import Target, Where, targets
 from tallystick.queries import seconds_of
+from tallystick.text import clean, number, size, span
 
 TOP: Final = 5
 

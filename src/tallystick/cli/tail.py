@@ -14,12 +14,13 @@ from typing import Any, Final
 import click
 
 from tallystick.backends.base import Backend, Readable
-from tallystick.cli.options import Filters, Where, filter_options, json_option, where_options
+from tallystick.cli.options import filter_options, json_option, where_options
 from tallystick.cli.output import json_line
-from tallystick.cli.targets import NothingYet, Target, asked_target, open_to_read, used
-from tallystick.cli.text import clean, iso, moment, plain_value, quantity, tags_text
 from tallystick.errors import QueryError
+from tallystick.pipelines.summaries import Filters
+from tallystick.pipelines.targets import NothingYet, Target, Where, asked_target, open_to_read, used
 from tallystick.records import Record
+from tallystick.text import clean, iso, moment, plain_value, quantity, tags_text
 
 OVERLAP_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.5

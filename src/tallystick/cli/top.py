@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tallystick.cli import summary
-from tallystick.cli.options import Filters, Where, filter_options, json_option, where_options
+from tallystick.cli.options import filter_options, json_option, where_options
 from tallystick.cli.output import console, json_line, table
-from tallystick.cli.summary import Summary
-from tallystick.cli.targets import asked_target, open_to_read, used
-from tallystick.cli.text import number, quantity, span, tag_text
+from tallystick.cli.tables import NARROW_COLUMNS, bars
+from tallystick.pipelines import summaries
+from tallystick.pipelines.summaries import Filters, Summary
+from tallystick.pipelines.targets import Where, asked_target, open_to_read, used
 from tallystick.queries import seconds_of
 from tallystick.records import COUNTER, GAUGE, TIMING
+from tallystick.text import number, quantity, span, tag_text
 
 
 @click.command()
@@ -56,12 +57,12 @@ def top(
     target = asked_target(where)
     backend = open_to_read(target)
     out = console()
-    narrow = out.width < summary.NARROW_COLUMNS
+    narrow = out.width < NARROW_COLUMNS
     try:
         with used(backend, target.url), _screen(out, live=watched and not as_json) as draw:
             for _ in _turns(turns, refresh_seconds):
-                over = _over(window_seconds, 12 if narrow else summary.BARS)
-                found = summary.summaries(backend, names, filters, by, over, limit)
+                over = _over(window_seconds, 12 if narrow else summaries.BARS)
+                found = summaries.summaries(backend, names, filters, by, over, limit)
                 if as_json:
                     json_line({"time": over.end, "window_seconds": window_seconds, "series": _documents(found, over)})
                 else:
@@ -90,12 +91,12 @@ def _screen(out: Console, *, live: bool) -> Iterator[Any]:
         yield lambda drawn: screen.update(drawn, refresh=True)
 
 
-def _over(window_seconds: float, bars: int) -> summary.Span:
+def _over(window_seconds: float, bars: int) -> summaries.Span:
     now = time.time()
-    return summary.Span(now - window_seconds, now, summary.bucket_of(window_seconds, bars))
+    return summaries.Span(now - window_seconds, now, summaries.bucket_of(window_seconds, bars))
 
 
-def _rate(one: Summary, over: summary.Span) -> float:
+def _rate(one: Summary, over: summaries.Span) -> float:
     """The sum of a counter, else the number of records, per second."""
     return one.values["sum" if one.kind == COUNTER else "count"] / (over.end - over.start)
 
@@ -109,7 +110,7 @@ def _value(one: Summary) -> tuple[str, float | None]:
     return ("sum", one.values["sum"]) if one.kind == COUNTER else ("count", one.values["count"])
 
 
-def _table(found: list[Summary], over: summary.Span, by: tuple[str, ...], *, narrow: bool) -> Table:
+def _table(found: list[Summary], over: summaries.Span, by: tuple[str, ...], *, narrow: bool) -> Table:
     rows = []
     for one in found:
         what, value = _value(one)
@@ -117,13 +118,13 @@ def _table(found: list[Summary], over: summary.Span, by: tuple[str, ...], *, nar
         rate = quantity(_rate(one, over), one.unit if one.kind == COUNTER else None, COUNTER)
         tags = [tag_text(one.tags.get(tag)) for tag in by]
         kind = [] if narrow else [one.kind]
-        rows.append([one.name, *tags, *kind, rate, f"{what} {shown}", summary.bars(one, over)])
+        rows.append([one.name, *tags, *kind, rate, f"{what} {shown}", bars(one, over)])
     shape = f"last {span(over.end - over.start)}"
     kind = [] if narrow else ["kind"]
     return table(["metric", *by, *kind, "a second", "value", shape], rows, numbers=["a second", "value"])
 
 
-def _documents(found: list[Summary], over: summary.Span) -> list[dict[str, Any]]:
+def _documents(found: list[Summary], over: summaries.Span) -> list[dict[str, Any]]:
     return [
         {
             "kind": one.kind,

@@ -13,7 +13,7 @@ from tallystick.recorder.recorder import ONE, Parts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tallystick.recorder.inline import Inline
+    from tallystick.pipelines.inline import Inline
     from tallystick.recorder.timed import Timed
     from tallystick.spool.spool import Spool
 

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.errors import QueryError
 from tallystick.interruptions import from_outside
+from tallystick.pipelines.route import checked_seconds, make_route
 from tallystick.queries import Query, Series
 from tallystick.recorder.draft import kept, opposite
 from tallystick.recorder.exit import closed, opened
-from tallystick.recorder.filters import Filter
+from tallystick.recorder.filters import Filter, Scrub
 from tallystick.recorder.handles import Counter, Timer
 from tallystick.recorder.recorder import ONE, Recorder, Shared, Tags
-from tallystick.recorder.route import checked_seconds, make_route
 from tallystick.recorder.timed import Timed
 from tallystick.records import COUNTER, EVENT, GAUGE, TIMING, Record, Value
 from tallystick.settings import Settings, load_settings
@@ -89,7 +89,7 @@ class Metrics:
             sample_rate=sample_rate,
             **settings,
         )
-        self._route = make_route(loaded, backend)
+        self._route = make_route(loaded, backend, Scrub(loaded.scrub).tags(loaded.tags))
         self._use(Recorder(Shared(loaded, self._route.spool, tuple(filters)), namespace=loaded.namespace))
         opened(self, loaded.exit_timeout_seconds)
 

@@ -18,13 +18,13 @@ from time import time_ns
 from typing import Any, Final, TypeAlias
 
 from tallystick.codec import ALL, MAX_INTEGER, Extra, encode, encode_line, plain
-from tallystick.errors import RecordError
+from tallystick.errors import RecordError, said_by
 from tallystick.interruptions import from_outside
+from tallystick.pipelines.inline import Inline
 from tallystick.recorder import draft as drafts
 from tallystick.recorder.draft import Draft
 from tallystick.recorder.filters import Filter, Scrub
-from tallystick.recorder.inline import Inline
-from tallystick.recorder.refusals import Refusals, printable, refusing, said_by
+from tallystick.recorder.refusals import Refusals, printable, refusing
 from tallystick.records import COUNTER, GAUGE, TIMING, Record
 from tallystick.settings import Settings
 from tallystick.spool.spool import Spool

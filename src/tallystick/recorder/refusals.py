@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from tallystick.errors import RecordError
+from tallystick.errors import RecordError, said_by
 from tallystick.interruptions import from_outside
 
 logger = logging.getLogger("tallystick.recorder")
@@ -61,11 +61,3 @@ def printable(name: object) -> str:
     except Exception:  # a proxy to what is not there
         shown = "<?>"
     return shown[:64].encode("utf-8", "replace").decode().replace("\0", "?")
-
-
-def said_by(error: BaseException) -> str:
-    """The error's type and text, whatever it does when it is asked for them."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__

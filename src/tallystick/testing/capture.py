@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tallystick.backends.memory import MemoryBackend
+from tallystick.pipelines.inline import Inline
 from tallystick.queries import Query, Series
 from tallystick.recorder.exit import Open, watching
-from tallystick.recorder.inline import Inline
 from tallystick.records import Record
 
 _ANY: Final = object()

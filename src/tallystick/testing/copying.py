@@ -11,7 +11,7 @@ import pytest
 
 from tallystick.backends.base import Backend, Readable
 from tallystick.backends.sqlite.backend import SqliteBackend
-from tallystick.cli.copy import batches, write
+from tallystick.pipelines.copying import batches, write
 from tallystick.queries import Query
 from tallystick.records import Batch, Record
 from tallystick.testing.base import Contract

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.calling import answer, call
 
-from tallystick.cli.text import number, quantity, sparkline
+from tallystick.text import number, quantity, sparkline
 
 INFINITE, NONE = float("inf"), float("nan")
 

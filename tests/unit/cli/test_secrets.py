@@ -10,7 +10,7 @@ import pytest
 from tests.unit.cli.calling import call
 
 from tallystick.backends.sqlite import SqliteBackend
-from tallystick.cli import summary
+from tallystick.pipelines import summaries
 from tallystick.testing import counters, make_batch
 
 MODULE = '''
@@ -120,8 +120,8 @@ def test_a_mistake_of_our_own_is_not_said_to_be_the_databases(tmp_path: Path, mo
     def mistaken(*_: object) -> None:
         raise KeyError("ours")
 
-    monkeypatch.setitem(mistaken.__globals__, "__name__", "tallystick.cli.summary")
-    monkeypatch.setattr(summary, "find_span", mistaken)
+    monkeypatch.setitem(mistaken.__globals__, "__name__", "tallystick.pipelines.summaries")
+    monkeypatch.setattr(summaries, "find_span", mistaken)
     call("send", "increment", "a")
     with pytest.raises(KeyError, match="ours"):
         call("query", "a")

@@ -14,14 +14,14 @@ from tests.unit.cli.calling import answer, call, lines
 
 from tallystick import Metrics
 from tallystick.agent.agent import Agent
-from tallystick.agent.election import somebody_delivers
+from tallystick.agent.election import elected, somebody_delivers
 from tallystick.backends.memory import MemoryBackend
-from tallystick.cli.repair import rebuilt_header, repair
 from tallystick.codec import decode_header, encode_header
 from tallystick.queries import Query
 from tallystick.records import Header
 from tallystick.spool.account import account
 from tallystick.spool.folder import Folder
+from tallystick.spool.repair import rebuilt_header, repair
 
 
 def spooled(home: Path, count: int = 10) -> Path:
@@ -98,7 +98,7 @@ def test_repair_leaves_a_segment_alone_whose_writer_lives(home: Path) -> None:
 
 
 def test_repair_does_not_start_while_an_agent_delivers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tallystick.cli.repair.GIVE_WAY_SECONDS", 0.2)
+    monkeypatch.setattr("tallystick.agent.election.GIVE_WAY_SECONDS", 0.2)
     spooled(home)
     agent = Agent(Folder(home), MemoryBackend())
     agent.start()
@@ -121,7 +121,8 @@ def test_after_repair_every_readable_line_is_delivered_once_under_its_old_id(num
         agent = Agent(folder, backend, batch_records=1)
         _deliver(agent, backend, settled)
         damage(path, *numbers)
-        repair(folder, 10_000_000)
+        with elected(folder):
+            repair(folder, 10_000_000)
         assert account(folder).imbalance() == {}
         assert Agent(folder, backend).run("passed")
         stored = {record.id: record.value for record in backend.records(Query("*"))}

@@ -17,7 +17,7 @@ from tests.unit.cli.calling import answer, call
 
 from tallystick import Metrics
 from tallystick.agent.report import Heartbeat
-from tallystick.cli.health import LOST
+from tallystick.pipelines.health import LOST
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 

@@ -9,9 +9,8 @@ import pytest
 from tests.unit.cli.calling import answer, call
 
 from tallystick import Metrics
-from tallystick.cli.options import Where
-from tallystick.cli.targets import Target, target_of, targets
 from tallystick.errors import SettingsError
+from tallystick.pipelines.targets import Target, Where, target_of, targets
 from tallystick.settings import load_settings
 from tallystick.spool.folder import Folder
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.cli.options import Where
-from tallystick.cli.targets import targets
+from tallystick.pipelines.targets import Where, targets
 from tallystick.recorder.metrics import Metrics
 from tallystick.spool.folder import Folder, pipelines
 

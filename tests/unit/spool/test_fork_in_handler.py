@@ -22,8 +22,8 @@ from tests.acceptance.stage import until
 from tests.unit.spool.conftest import line
 
 from tallystick.agent.agent import Agent
+from tallystick.pipelines.route import SpoolRoute
 from tallystick.recorder.metrics import Metrics
-from tallystick.recorder.route import SpoolRoute
 from tallystick.spool import disk, making, tally
 from tallystick.spool.folder import Folder
 from tallystick.spool.forks import inherited

@@ -19,20 +19,22 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tallystick.cli import summary
 from tallystick.cli.app import Failure
 from tallystick.cli.demo.host import Host
 from tallystick.cli.demo.visitors import Visitors
-from tallystick.cli.options import Filters, Seconds, Where, json_option, where_options
+from tallystick.cli.options import Seconds, json_option, where_options
 from tallystick.cli.output import json_document, show
-from tallystick.cli.targets import Target, chosen_pipeline, target_of
-from tallystick.cli.text import number, span
+from tallystick.cli.tables import tables
 from tallystick.masking import mask_url
+from tallystick.pipelines import summaries
+from tallystick.pipelines.summaries import Filters
+from tallystick.pipelines.targets import Target, Where, chosen_pipeline, target_of
 from tallystick.places import default_home
 from tallystick.recorder.metrics import Metrics
 from tallystick.settings import load_settings
 from tallystick.spool.account import Account, account
 from tallystick.spool.folder import Folder
+from tallystick.text import number, span
 
 PIPELINE: Final = "demo"
 SAMPLE_SECONDS: Final = 0.5
@@ -71,13 +73,13 @@ def demo(where: Where, seconds: float, as_json: bool) -> None:
         metrics.flush(DELIVERY_SECONDS)
         books = _delivered(folder)
         prefix = f"{metrics.settings.namespace}." if metrics.settings.namespace else ""
-    over = summary.Span(began, time.time(), summary.bucket_of(time.time() - began))
+    over = summaries.Span(began, time.time(), summaries.bucket_of(time.time() - began))
     done = Done(where, folder, prefix, over, visitors, books)
     found = _summaries(done)
     if as_json:
         json_document(_document(done, found))
     else:
-        show(*summary.tables(found, over))
+        show(*tables(found, over))
         _say(done)
 
 
@@ -87,7 +89,7 @@ class Done(NamedTuple):
     where: Where
     folder: Folder
     prefix: str
-    over: summary.Span
+    over: summaries.Span
     visitors: Visitors
     books: Account
 
@@ -153,7 +155,7 @@ def _delivered(folder: Folder) -> Account:
     return books
 
 
-def _summaries(done: Done) -> list[summary.Summary]:
+def _summaries(done: Done) -> list[summaries.Summary]:
     """What the database says of it: the host, the requests by route, and the rest of the shop."""
     backend = done.target.backend()
     backend.open()
@@ -166,7 +168,7 @@ def _summaries(done: Done) -> list[summary.Summary]:
         return [
             found
             for names, by in asked.items()
-            for found in summary.summaries(backend, tuple(done.prefix + n for n in names), Filters(), by, done.over)
+            for found in summaries.summaries(backend, tuple(done.prefix + n for n in names), Filters(), by, done.over)
         ]
     finally:
         backend.close()
@@ -182,7 +184,7 @@ def _say(done: Done) -> None:
         click.echo(f"  {command}")
 
 
-def _document(done: Done, found: list[summary.Summary]) -> dict[str, Any]:
+def _document(done: Done, found: list[summaries.Summary]) -> dict[str, Any]:
     return {
         "seconds": done.over.end - done.over.start,
         "requests": done.visitors.answers.total(),

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
-from rich.table import Table
 
 from tallystick.backends.base import Backend
-from tallystick.cli.options import Filters
-from tallystick.cli.output import console, table
-from tallystick.cli.text import number, quantity, span, sparkline, tag_text
-from tallystick.queries import Series
+from tallystick.queries import Query, Series
 from tallystick.records import COUNTER, EVENT, GAUGE, KINDS, TIMING
 
 OWN: Final = "own kind"
@@ -31,14 +27,31 @@ AGGREGATES: Final = {
     EVENT: ("count",),
     OWN: ("count",),
 }
-_NARROW: Final = {GAUGE: ("last", "min", "max"), TIMING: ("count", "mean", "p95")}
-NARROW_COLUMNS: Final = 100
-_SHAPE: Final = {COUNTER: "sum", GAUGE: "mean", TIMING: "mean"}
+SHAPE: Final = {COUNTER: "sum", GAUGE: "mean", TIMING: "mean"}
 BARS: Final = 20
 _COARSE: Final = 300
 _STEPS: Final = (1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 Key = tuple[str, str | None, tuple[tuple[str, str | None], ...]]
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """Which records are meant. `query` makes the question of it."""
+
+    kinds: tuple[str, ...] = ()
+    where: Mapping[str, list[str]] = {}
+    last: str | None = None
+    start: float | str | None = None
+    end: float | str | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a time range was asked for."""
+        return not (self.last is None and self.start is None and self.end is None)
+
+    def query(self, names: tuple[str, ...], **more: Any) -> Query:
+        given = {"last": self.last, "start": self.start, "end": self.end, "kinds": self.kinds, **more}
+        return Query(names or "*", where=self.where, **given)
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -100,7 +113,7 @@ def _of_kind(
             values.setdefault(_key(series), {})[aggregate] = series.points[0][1]
         if not values:
             return []
-    shape = asked.query(names, aggregate=_SHAPE.get(kind, "count"), by=by, bucket=over.bucket_seconds)
+    shape = asked.query(names, aggregate=SHAPE.get(kind, "count"), by=by, bucket=over.bucket_seconds)
     points = {_key(series): series.points for series in backend.query(shape)}
     return [
         Summary(kind, key[0], key[1], dict(key[2]), known, over.bucket_seconds, points.get(key, []))
@@ -162,42 +175,3 @@ def find_span(backend: Backend, names: tuple[str, ...], filters: Filters) -> Spa
 def bucket_of(seconds: float, bars: int = BARS) -> float:
     """A round length that cuts so many seconds into at most about `bars` buckets."""
     return float(next((step for step in _STEPS if seconds / step <= bars), math.ceil(seconds / bars / 86400) * 86400))
-
-
-def tables(found: list[Summary], over: Span) -> Iterator[Table]:
-    """A table for each kind, with the shape over time; a narrow terminal gets the first things only."""
-    narrow = console().width < NARROW_COLUMNS
-    for kind, everything in AGGREGATES.items():
-        aggregates = _NARROW.get(kind, everything) if narrow else everything
-        rows = [one for one in found if one.kind == kind]
-        if not rows:
-            continue
-        tags = list(dict.fromkeys(tag for one in rows for tag in one.tags))
-        shape = f"{_SHAPE.get(kind, 'count')} every {span(over.bucket_seconds)}"
-        with_shape = any(one.points for one in rows)
-        yield table(
-            [kind, *tags, *aggregates, *([shape] if with_shape else [])],
-            [
-                [one.name, *(tag_text(one.tags.get(tag)) for tag in tags), *_cells(one, aggregates), bars(one, over)]
-                for one in rows
-            ]
-            if with_shape
-            else [[one.name, *(tag_text(one.tags.get(tag)) for tag in tags), *_cells(one, aggregates)] for one in rows],
-            numbers=aggregates,
-        )
-
-
-def _cells(one: Summary, aggregates: tuple[str, ...]) -> list[str]:
-    return [
-        number(one.values.get(aggregate, 0.0))
-        if aggregate == "count"
-        else quantity(one.values.get(aggregate), one.unit, one.kind)
-        for aggregate in aggregates
-    ]
-
-
-def bars(one: Summary, over: Span) -> str:
-    """A bucket without records is a gap, but for counts and sums, where it is nothing."""
-    known = {round(start / over.bucket_seconds): value for start, value in one.points}
-    empty = None if one.kind in (GAUGE, TIMING) else 0.0
-    return sparkline([known.get(round(start / over.bucket_seconds), empty) for start in over.buckets()])

@@ -12,16 +12,16 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from tallystick.backends.base import Managed
-from tallystick.cli.doctor.finding import Finding, fail, ok, warn
-from tallystick.cli.health import LATE_SECONDS, LOST, MOVE_AWAY, Health, health
-from tallystick.cli.repair import STALE_SECONDS
-from tallystick.cli.targets import NothingYet, NotThere, Target, no_folder, open_to_read
-from tallystick.cli.text import in_one_line, number, size, span
 from tallystick.errors import Misconfigured, MissingExtra, SettingsError, SpoolError, TallystickError
 from tallystick.masking import hider
+from tallystick.pipelines.checkup.finding import Finding, fail, ok, warn
+from tallystick.pipelines.health import LATE_SECONDS, LOST, MOVE_AWAY, Health, health
+from tallystick.pipelines.targets import NothingYet, NotThere, Target, no_folder, open_to_read
 from tallystick.settings import Settings
 from tallystick.spool.folder import Folder
 from tallystick.spool.reader import SegmentReader
+from tallystick.spool.repair import STALE_SECONDS
+from tallystick.text import in_one_line, number, size, span
 
 FUTURE_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 15.0

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tallystick.codec import FORMAT, Reader
+from tallystick.errors import said_by
 from tallystick.interruptions import from_outside, handlers
 from tallystick.masking import hider
-from tallystick.recorder.refusals import said_by
 from tallystick.records import Header, Tags
 from tallystick.spool.folder import new_segment_id
 from tallystick.spool.segment import Lines

@@ -27,15 +27,26 @@ import msgspec
 from tallystick.backends.base import Backend
 from tallystick.backends.parquet.backend import ParquetBackend
 from tallystick.backends.sqlite.backend import SqliteBackend, spare_log
-from tallystick.cli.options import Where
 from tallystick.errors import BackendError, SettingsError, SpoolError, TallystickError
 from tallystick.masking import MASK, hider, mask_url
+from tallystick.pipelines.route import pipeline_of
 from tallystick.plugins import backend_from_url
-from tallystick.recorder.route import pipeline_of
 from tallystick.settings import Settings, load_settings
 from tallystick.spool.folder import Folder, pipelines
 
 _GONE: Final = "memory:// is gone with each process; set backend to a database"
+
+
+class Where(msgspec.Struct, frozen=True):
+    """`--home`, `--pipeline` and `--backend` as given; None where they were not."""
+
+    home: str | None = None
+    pipeline: str | None = None
+    backend: str | None = None
+
+    def settings(self) -> Settings:
+        """The settings in force, with all three options as arguments."""
+        return load_settings(home=self.home, pipeline=self.pipeline, backend=self.backend)
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -14,10 +14,10 @@ import msgspec
 from tallystick.agent import report
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat
-from tallystick.cli.targets import Target, no_folder
-from tallystick.cli.text import in_one_line, moment, number, span
 from tallystick.errors import SpoolError
+from tallystick.pipelines.targets import Target, no_folder
 from tallystick.spool.account import Account, account
+from tallystick.text import in_one_line, moment, number, span
 
 LATE_SECONDS: Final = 15.0
 """An agent beats about once a second; one that has not for so long hangs in its backend, or its host was asleep."""

@@ -1,4 +1,4 @@
-"""The command: asks host.py, and pipeline.py for each pipeline."""
+"""`tallystick doctor`: what is wrong here, and the remedy."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final
 
 import click
 
-from tallystick.cli.doctor import host, pipeline
-from tallystick.cli.doctor.finding import Finding
-from tallystick.cli.options import Where, json_option, where_options
+from tallystick.cli.options import json_option, where_options
 from tallystick.cli.output import json_document
-from tallystick.cli.targets import Target, asked_target, targets
-from tallystick.cli.text import clean
+from tallystick.pipelines.checkup import host, pipeline
+from tallystick.pipelines.checkup.finding import Finding
+from tallystick.pipelines.targets import Target, Where, asked_target, targets
 from tallystick.queries import seconds_of
 from tallystick.settings import Settings
+from tallystick.text import clean
 
 COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 

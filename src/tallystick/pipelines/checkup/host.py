@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from tallystick.backends.sqlite.backend import OLDEST_SQLITE
-from tallystick.cli.doctor.finding import Finding, fail, ok, warn
-from tallystick.cli.text import size, span
 from tallystick.errors import SpoolUnsupported
+from tallystick.pipelines.checkup.finding import Finding, fail, ok, warn
 from tallystick.settings import Settings, unknown_environment
 from tallystick.spool import disk
+from tallystick.text import size, span
 
 EARLIEST: Final = 1_700_000_000.0
 """This code is younger, so a clock before it is wrong."""

@@ -21,14 +21,13 @@ from tallystick.agent.agent import GIVE_WAY_SECONDS, Agent, Until
 from tallystick.agent.chores import chores_of
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat, read
-from tallystick.cli.options import Where
-from tallystick.cli.targets import Target, no_folder, targets
-from tallystick.cli.text import in_one_line, number
 from tallystick.errors import SettingsError, TallystickError
+from tallystick.pipelines.targets import Target, Where, no_folder, targets
 from tallystick.plugins import backend_from_url
 from tallystick.settings import Settings, load_settings
 from tallystick.spool.account import account
 from tallystick.spool.folder import Folder, pipelines
+from tallystick.text import in_one_line, number
 
 logger = logging.getLogger("tallystick.agent")
 

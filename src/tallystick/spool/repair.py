@@ -16,26 +16,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from tallystick.agent.election import Election
-from tallystick.cli.segments import pieces
 from tallystick.codec import FORMAT, Damage, decode_header, encode_header
 from tallystick.errors import SpoolError, SpoolTooNew
 from tallystick.records import Header
 from tallystick.spool import disk
 from tallystick.spool.dead import DeadLetters, letter
 from tallystick.spool.folder import Folder
+from tallystick.spool.look import pieces
 from tallystick.spool.reader import SegmentReader
 from tallystick.spool.source import SpoolSource
 from tallystick.spool.underway import Underway
 
-GIVE_WAY_SECONDS: Final = 5.0
 STALE_SECONDS: Final = 60.0
 """A file that was being made when its maker died is left over after so long."""
 
@@ -52,33 +48,17 @@ class Mended(msgspec.Struct, frozen=True):
     left: str = ""
 
 
-@contextmanager
-def elected(folder: Folder) -> Iterator[None]:
-    """Nobody delivers meanwhile. Raises `SpoolError` when an agent does not give way."""
-    election = Election(folder, as_process=True)
-    deadline = time.monotonic() + GIVE_WAY_SECONDS
-    try:
-        while not election.won():
-            if time.monotonic() >= deadline:
-                raise SpoolError(f"an agent is delivering {folder.path}; stop it first, then repair")
-            time.sleep(0.02)
-        yield
-    finally:
-        election.resign()
-
-
 def repair(folder: Folder, dead_limit_bytes: int) -> list[Mended]:
-    """Mend every segment of the pipeline that can be. Raises `SpoolError` when an agent does not give way."""
+    """Mend every segment of the pipeline that can be; its caller is `elected`."""
     found = []
-    with elected(folder):
-        source = SpoolSource(folder, DeadLetters(folder, dead_limit_bytes))
-        try:
-            for identity in folder.segment_ids():
-                if not folder.dropped(identity).exists():
-                    mended = _mend(source, identity)
-                    found += [mended] if mended else []
-        finally:
-            source.close()
+    source = SpoolSource(folder, DeadLetters(folder, dead_limit_bytes))
+    try:
+        for identity in folder.segment_ids():
+            if not folder.dropped(identity).exists():
+                mended = _mend(source, identity)
+                found += [mended] if mended else []
+    finally:
+        source.close()
     return found
 
 

@@ -19,9 +19,9 @@ from tallystick import plugins
 from tallystick.errors import SettingsError, SpoolTooNew
 from tallystick.interruptions import from_outside
 from tallystick.masking import hider, mask_url
+from tallystick.pipelines.inline import Inline
 from tallystick.queries import Query, Series
-from tallystick.recorder.filters import Scrub
-from tallystick.recorder.inline import Inline
+from tallystick.records import Tags
 from tallystick.settings import Settings, unknown_environment
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
@@ -47,8 +47,10 @@ class Route(Protocol):
     def close(self, timeout_seconds: float) -> None: ...
 
 
-def make_route(settings: Settings, backend: object) -> Route:
-    """`backend` is what the caller gave: None, a URL or an object. Raises `SettingsError`."""
+def make_route(settings: Settings, backend: object, tags: Tags) -> Route:
+    """`backend` is what the caller gave: None, a URL or an object; `tags` are those of every record. Raises
+    `SettingsError`.
+    """
     for sentence in unknown_environment(misspelt=True):
         logger.warning("%s; `tallystick config show` lists the settings", sentence)
     given = settings.backend if backend is None else backend
@@ -57,11 +59,13 @@ def make_route(settings: Settings, backend: object) -> Route:
     else:
         target = None if given is None else _checked(given)
     if target is not None and getattr(target, "inline", False):
-        return InlineRoute(target, settings, given if isinstance(given, str) else None)
+        return InlineRoute(target, settings, given if isinstance(given, str) else None, tags)
     pipeline = settings.pipeline
     if backend is not None and target is not None and settings.source("pipeline") == "default":
         pipeline = pipeline_of(target)
-    return SpoolRoute(settings, Folder(settings.home, pipeline), given if isinstance(given, str) else None, target)
+    return SpoolRoute(
+        settings, Folder(settings.home, pipeline), given if isinstance(given, str) else None, target, tags
+    )
 
 
 def checked_seconds(timeout_seconds: object) -> float:
@@ -106,9 +110,8 @@ def _checked(backend: object) -> Any:
 class InlineRoute:
     """Recording is writing: nothing to wait for, nothing to deliver."""
 
-    def __init__(self, backend: Backend, settings: Settings, url: str | None) -> None:
+    def __init__(self, backend: Backend, settings: Settings, url: str | None, tags: Tags) -> None:
         self._backend = backend
-        tags = Scrub(settings.scrub).tags(settings.tags)
         self.spool = Inline(backend, settings.app, settings.host, tags, hider(url))
 
     def query(self, query: Query) -> list[Series]:
@@ -127,7 +130,7 @@ class InlineRoute:
 class SpoolRoute:
     """Recording is appending to the spool; a thread of this process delivers it, if it is elected."""
 
-    def __init__(self, settings: Settings, folder: Folder, url: str | None, target: Backend | None) -> None:
+    def __init__(self, settings: Settings, folder: Folder, url: str | None, target: Backend | None, tags: Tags) -> None:
         self.folder = folder
         self._settings = settings
         self._url = url
@@ -142,7 +145,7 @@ class SpoolRoute:
             folder,
             app=settings.app,
             host=settings.host,
-            tags=Scrub(settings.scrub).tags(settings.tags),
+            tags=tags,
             segment_bytes=settings.segment_bytes,
             limit_bytes=settings.spool_limit_bytes,
             when_full=settings.when_full,

@@ -1,1 +1,0 @@
-"""`tallystick doctor`: what is wrong here, and the remedy."""
