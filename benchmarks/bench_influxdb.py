@@ -21,12 +21,12 @@ from harness import Figure, Options, compare, main, take_turns, temporary_folder
 from influxdb_client import InfluxDBClient, Point
 
 from tallystick import Metrics
-from tallystick.agent.agent import Agent
 from tallystick.backends.influxdb import InfluxdbBackend
 from tallystick.backends.influxdb.influxql import identifier
 from tallystick.backends.influxdb.lines import Native
 from tallystick.backends.influxdb.servers import Server1, Server2
 from tallystick.codec import Reader
+from tallystick.pipelines.agents import spool_agent
 from tallystick.spool.folder import Folder
 
 BATCHES = 10
@@ -112,7 +112,7 @@ def end_to_end(server_url: str, options: Options) -> Figure:
                 for index in range(count):
                     metrics.increment("hits", tags={"plan": PLANS[index % 5], "route": f"/route/{index % 20}"})
             (pipeline,) = home.iterdir()
-            if not Agent(Folder(home, pipeline.name), backend).run("empty"):
+            if not spool_agent(Folder(home, pipeline.name), backend).run("empty"):
                 raise SystemExit("not all was delivered")
             seconds = time.perf_counter() - began
         drop(backend, count)

@@ -20,12 +20,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 from tallystick.errors import SpoolTooNew, TallystickError
-from tallystick.records import Batch, Header, Record, Tags
+from tallystick.records import Batch, Damage, Header, Record, Tags
+
+T = TypeVar("T")
 
 FORMAT: Final = 1
 """The number in every header. A file with a larger one is left alone."""
@@ -63,12 +65,13 @@ class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
     extra: msgspec.Raw = _ABSENT
 
 
-class Damage(msgspec.Struct, frozen=True):
-    """A line that cannot be read: its byte offset in the segment, its bytes without the newline, and why."""
+class Named(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a line says first: enough to count it."""
 
-    offset: int
-    line: bytes
-    reason: str
+    timestamp_ns: Int64
+    kind: str
+    name: str
+    value: msgspec.Raw
 
 
 class DamagedHeader(TallystickError, ValueError):
@@ -87,6 +90,7 @@ UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, LookupError, O
 _header = msgspec.json.Decoder(Header)
 _format = msgspec.json.Decoder(_Format)
 _lines = msgspec.json.Decoder(Line)
+_named = msgspec.json.Decoder(Named)
 _extra = msgspec.json.Decoder(Extra)
 _tags = msgspec.json.Decoder(dict[str, str] | list[str])
 
@@ -126,6 +130,10 @@ def decode_lines(raw: bytes, start: int) -> tuple[list[Line], list[int], list[Da
 
     `raw` begins at byte `start` of the segment and ends with a newline.
     """
+    return _decode(raw, start, _lines)
+
+
+def _decode(raw: bytes, start: int, decoder: msgspec.json.Decoder[T]) -> tuple[list[T], list[int], list[Damage]]:
     pieces = raw.split(b"\n")
     pieces.pop()
     offsets = list(accumulate([len(piece) + 1 for piece in pieces], initial=start))
@@ -134,19 +142,21 @@ def decode_lines(raw: bytes, start: int) -> tuple[list[Line], list[int], list[Da
     # a comma or another bracket follows `]`; so when all are, its lines are the pieces.
     if raw.count(b"]\n[") == len(pieces) - 1:
         try:
-            lines = _lines.decode_lines(raw)
+            lines = decoder.decode_lines(raw)
         except UNREADABLE:
             lines = []
         if len(lines) == len(pieces):
             return lines, offsets, []
-    return _decode_one_by_one(pieces, offsets)
+    return _decode_one_by_one(pieces, offsets, decoder)
 
 
-def _decode_one_by_one(pieces: list[bytes], offsets: list[int]) -> tuple[list[Line], list[int], list[Damage]]:
+def _decode_one_by_one(
+    pieces: list[bytes], offsets: list[int], decoder: msgspec.json.Decoder[T]
+) -> tuple[list[T], list[int], list[Damage]]:
     lines, places, damaged = [], [], []
     for piece, offset in zip(pieces, offsets, strict=True):
         try:
-            lines.append(_lines.decode(piece))
+            lines.append(decoder.decode(piece))
             places.append(offset)
         except UNREADABLE as error:
             damaged.append(Damage(offset, piece, f"damaged line: {error}"))
@@ -161,7 +171,18 @@ class Reader:
         self._seen: dict[bytes, tuple[Tags, tuple[str, ...]]] = {b"": (header.tags, ())}
 
     def batch(self, raw: bytes, start: int) -> tuple[Batch, list[Damage]]:
-        """The batch of the whole lines in `raw`, which begins at byte `start` of the segment."""
+        """The batch of the whole lines in `raw`, which begins at byte `start` of the segment, decoded."""
+        batch = Batch.of(self.header, start, raw, self)
+        assert batch.records is not None
+        return batch, batch.damaged
+
+    def names(self, raw: bytes, start: int) -> tuple[list[str], list[int], list[Damage]]:
+        """The metrics' names in these lines, where each line begins, and the damaged ones."""
+        lines, offsets, damaged = _decode(raw, start, _named)
+        return [line.name for line in lines], offsets, damaged
+
+    def records(self, raw: bytes, start: int) -> tuple[list[Record], list[Damage]]:
+        """The records in these lines, and the damaged ones."""
         lines, offsets, damaged = decode_lines(raw, start)
         header, known = self.header, self._seen.get
         records: list[Record] = []
@@ -182,8 +203,7 @@ class Reader:
             except UNREADABLE as error:
                 place = offset - start
                 damaged.append(Damage(offset, raw[place : raw.index(b"\n", place)], f"damaged line: {error}"))
-        missing = tuple(sorted(damage.offset for damage in damaged))
-        return Batch(self.header, start, start + len(raw), records, missing), damaged
+        return records, damaged
 
     def record(self, line: Line, offset: int) -> Record:
         header = self.header

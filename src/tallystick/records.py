@@ -5,15 +5,16 @@ Invariants
   own.
 - A batch is one contiguous range of one segment, `[start, end)` in bytes; splitting it gives two such ranges.
   This is what lets a ledger of three numbers make a redelivery harmless.
+- A batch knows its bytes. They travel through a channel untouched, so its place is the same wherever it is delivered.
 - Objects inside a record may be shared between records (equal tags are one dict). Whoever hands a record to
   code that changes what it gets (pymongo does) copies first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -102,27 +103,59 @@ def checked_rate(sample_rate: float) -> float:
     return sample_rate
 
 
+class Damage(msgspec.Struct, frozen=True):
+    """A line that cannot be read: its byte offset in the segment, its bytes without the newline, and why."""
+
+    offset: int
+    line: bytes
+    reason: str
+
+
+class ReadsLines(Protocol):
+    """What decodes the lines of a batch, as `codec.Reader` does."""
+
+    def records(self, raw: bytes, start: int) -> tuple[list[Record], list[Damage]]: ...
+    def names(self, raw: bytes, start: int) -> tuple[list[str], list[int], list[Damage]]: ...
+
+
 class Batch:
     """Records of one segment, in the order in which they were recorded.
 
     `start` and `end` are byte offsets in the segment: every record of the batch lies in `[start, end)`, and
-    no record of another batch does. `missing` are the offsets, in order, of the lines in that range whose records
-    are not here (damaged lines, and what `only` left out), so that a ledger never takes them for stored.
+    no record of another batch does. `raw` are the bytes of that range. `missing` are the offsets, in order, of the
+    lines in the range whose records are not here (damaged lines, and what `only` left out), so that a ledger never
+    takes them for stored.
+
+    A batch made `of` bytes decodes them when somebody looks: `names`, `offsets` and `len` read only the beginning of
+    each line, `records` the whole. A line can turn out to be damaged by the second look; then it is `missing` from
+    that moment on. So a backend looks at `records` first, and a channel never does.
     """
 
-    __slots__ = ("end", "header", "missing", "records", "start")
+    __slots__ = ("_damaged", "_left_out", "_names", "_offsets", "_raw", "_reader", "_records", "end", "header", "start")
 
     def __init__(
-        self, header: Header, start: int, end: int, records: list[Record], missing: tuple[int, ...] = ()
+        self, header: Header, start: int, end: int, records: list[Record] | None, missing: tuple[int, ...] = ()
     ) -> None:
         self.header = header
         self.start = start
         self.end = end
-        self.records = records
-        self.missing = missing
+        self._records = records
+        self._left_out = missing
+        self._names: list[str] | None = None
+        self._offsets: list[int] | None = None
+        self._damaged: list[Damage] = []
+        self._raw: bytes | None = None
+        self._reader: ReadsLines | None = None
+
+    @classmethod
+    def of(cls, header: Header, start: int, raw: bytes, reader: ReadsLines, missing: tuple[int, ...] = ()) -> Batch:
+        """The batch of the whole lines in `raw`, which begins at byte `start`, but for those at `missing`."""
+        batch = cls(header, start, start + len(raw), None, missing)
+        batch._raw, batch._reader = raw, reader
+        return batch
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.offsets)
 
     def __repr__(self) -> str:
         return f"<Batch {self.header.segment}[{self.start}:{self.end}], {len(self)} records>"
@@ -131,18 +164,90 @@ class Batch:
     def segment(self) -> str:
         return self.header.segment
 
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the range, as in the spool. Raises `ValueError` for a batch that was made of records."""
+        if self._raw is None:
+            raise ValueError(f"{self!r} was made of records and has no bytes")
+        return self._raw
+
+    @property
+    def records(self) -> list[Record]:
+        if self._records is None:
+            assert self._reader is not None
+            records, damaged = self._reader.records(self.raw, self.start)
+            left_out = set(self._left_out)
+            self._records = [record for record in records if record.offset not in left_out] if left_out else records
+            self._damaged = [damage for damage in damaged if damage.offset not in left_out]
+            self._names = self._offsets = None
+        return self._records
+
+    @property
+    def offsets(self) -> list[int]:
+        """Where each record begins in the segment."""
+        if self._offsets is None:
+            self._look()
+        assert self._offsets is not None
+        return self._offsets
+
+    @property
+    def names(self) -> list[str]:
+        """The metric's name of each record."""
+        if self._names is None:
+            self._look()
+        assert self._names is not None
+        return self._names
+
+    @property
+    def damaged(self) -> list[Damage]:
+        """The lines that cannot be read, as far as somebody looked."""
+        if self._records is None:
+            self._look()
+        return self._damaged
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        damaged = [damage.offset for damage in self.damaged]
+        return tuple(sorted({*self._left_out, *damaged})) if damaged else self._left_out
+
+    def _look(self) -> None:
+        if self._records is not None:
+            self._offsets = [record.offset for record in self._records]
+            self._names = [record.name for record in self._records]
+        elif self._offsets is None:
+            assert self._reader is not None
+            names, offsets, damaged = self._reader.names(self.raw, self.start)
+            left_out = set(self._left_out)
+            kept = [index for index, offset in enumerate(offsets) if offset not in left_out]
+            self._names, self._offsets = [names[index] for index in kept], [offsets[index] for index in kept]
+            self._damaged = [damage for damage in damaged if damage.offset not in left_out]
+
+    def line(self, offset: int) -> bytes:
+        """The line that begins at this place of the segment, without its newline."""
+        at = offset - self.start
+        return self.raw[at : self.raw.index(b"\n", at)]
+
     def split(self, at: int) -> tuple[Batch, Batch]:
         """Two batches, of the records before index `at` and of those from it on; together the same range."""
-        middle = self.records[at].offset
-        before = tuple(offset for offset in self.missing if offset < middle)
-        return (
-            Batch(self.header, self.start, middle, self.records[:at], before),
-            Batch(self.header, middle, self.end, self.records[at:], self.missing[len(before) :]),
-        )
+        middle = self.offsets[at]
+        return self._part(self.start, middle, range(at)), self._part(middle, self.end, range(at, len(self)))
 
     def only(self, indices: Iterable[int]) -> Batch:
         """The records at these indices, in the same range: for sending again what a backend kept."""
-        chosen = sorted(set(indices))
-        left_out = {record.offset for record in self.records} - {self.records[i].offset for i in chosen}
-        missing = tuple(sorted(left_out.union(self.missing)))
-        return Batch(self.header, self.start, self.end, [self.records[i] for i in chosen], missing)
+        return self._part(self.start, self.end, sorted(set(indices)))
+
+    def _part(self, start: int, end: int, indices: Sequence[int]) -> Batch:
+        """The records at these indices of ours, in a range that holds them."""
+        offsets = self.offsets
+        chosen = [offsets[index] for index in indices]
+        missing = {offset for offset in self.missing if start <= offset < end}
+        missing.update(offset for offset in offsets if start <= offset < end)
+        missing.difference_update(chosen)
+        records = None if self._records is None else [self._records[index] for index in indices]
+        part = Batch(self.header, start, end, records, tuple(sorted(missing)))
+        part._offsets = chosen
+        part._names = [self.names[index] for index in indices]
+        part._reader = self._reader
+        if self._raw is not None:
+            part._raw = self._raw[start - self.start : end - self.start]
+        return part

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.agent.agent import Agent
 from tallystick.backends.base import WriteResult
 from tallystick.backends.memory import MemoryBackend
 from tallystick.codec import encode_line
 from tallystick.errors import Unavailable
+from tallystick.pipelines.agents import spool_agent
 from tallystick.recorder.metrics import Metrics
 from tallystick.records import Batch
 from tallystick.spool.account import account
@@ -77,7 +77,7 @@ def test_a_backlog_is_delivered_once_and_in_order(home: Path, thorough: bool, mo
     write_backlog(folder, count, writers=WRITERS)
     backend = Ordered(count)
     backend.failures = 5
-    agent = Agent(folder, backend, mode="thread" if mode == "thread" else "process")
+    agent = spool_agent(folder, backend, mode="thread" if mode == "thread" else "process")
     assert agent.run("empty")
     assert backend.seen[:].count(1) == count, "a record was lost or came twice"
     assert backend.out_of_order == 0
@@ -91,7 +91,7 @@ def test_what_is_recorded_meanwhile_arrives_too(home: Path) -> None:
     folder = Folder(home).open()
     write_backlog(folder, 50_000, writers=2)
     backend = Ordered(60_000)
-    agent = Agent(folder, backend, mode="thread")
+    agent = spool_agent(folder, backend, mode="thread")
     agent.start()
     with Metrics(home=home, deliver="off") as metrics:
         for value in range(50_000, 60_000):

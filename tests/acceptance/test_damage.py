@@ -22,11 +22,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tallystick.agent.agent import Agent
 from tallystick.agent.attempt import Attempt
 from tallystick.backends.base import WriteResult
 from tallystick.backends.memory import MemoryBackend
 from tallystick.codec import DamagedHeader, decode_header, encode_line, record_line, with_checksum
+from tallystick.pipelines.agents import spool_agent
 from tallystick.recorder.metrics import Metrics
 from tallystick.records import Batch, Record
 from tallystick.spool.account import account
@@ -270,7 +270,7 @@ def complaints() -> Iterator[list[logging.LogRecord]]:
 def deliver(folder: Folder, stored: dict[str, Record]) -> tuple[Picky, bool]:
     backend = Picky()
     backend.stored = dict(stored)
-    return backend, Agent(folder, backend).run("passed")
+    return backend, spool_agent(folder, backend).run("passed")
 
 
 def content(records: Iterable[Record]) -> Counter[bytes]:

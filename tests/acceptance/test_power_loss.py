@@ -27,10 +27,10 @@ from hypothesis.stateful import (
 )
 from tests.acceptance.power import Patched, PowerDisk, PowerFailure
 
-from tallystick.agent.agent import Agent
 from tallystick.backends.base import WriteResult
 from tallystick.backends.memory import MemoryBackend
 from tallystick.codec import encode_line, without_checksum
+from tallystick.pipelines.agents import spool_agent
 from tallystick.records import Batch, Record
 from tallystick.spool import folder
 from tallystick.spool.account import account
@@ -239,7 +239,7 @@ class PowerLoss(RuleBasedStateMachine):
         folder, database, working = Folder(copy), Database(dict(self.database.stored)), self.disk
         self.disk = PowerDisk(copy)
         try:
-            assert Agent(folder, database).run("passed")
+            assert spool_agent(folder, database).run("passed")
         finally:
             self.disk.close()
             self.disk = working

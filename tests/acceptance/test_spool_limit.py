@@ -13,14 +13,15 @@ import pytest
 from tests.acceptance.latency import Latencies, assert_never_blocked
 from tests.acceptance.stage import Running, Stage
 
-from tallystick.agent.agent import Agent
 from tallystick.backends.base import WriteResult
 from tallystick.backends.memory import MemoryBackend
 from tallystick.errors import Unavailable
+from tallystick.pipelines.agents import spool_agent
 from tallystick.recorder.metrics import Metrics
 from tallystick.records import Batch
 from tallystick.settings import table
 from tallystick.spool.account import Account, account
+from tallystick.spool.dead import DeadLetters
 from tallystick.spool.folder import Folder
 from tallystick.spool.source import SpoolSource
 
@@ -61,7 +62,7 @@ def reported(writer: Running) -> Counter[str]:
 
 
 def drained(folder: Folder, backend: Kept) -> Account:
-    assert Agent(folder, backend).run("passed")
+    assert spool_agent(folder, backend).run("passed")
     books = account(folder)
     assert books.imbalance() == {}
     assert books.pending == {}
@@ -77,7 +78,7 @@ def test_two_writers_and_an_agent_at_once_account_for_every_record_by_name(
     for writer in writers:
         writer.expect("ready")
     backend = Kept(up=False)
-    agent = Agent(stage.folder(), backend, mode="thread")
+    agent = spool_agent(stage.folder(), backend, mode="thread")
     agent.start()
     for writer in writers:
         writer.tell("go")
@@ -122,7 +123,7 @@ def test_drop_new_keeps_the_oldest_and_drop_old_the_newest(stage: Stage) -> None
 def test_drop_old_drops_while_the_backend_does_not_answer_but_never_what_is_on_its_way(home: Path) -> None:
     backend = Kept(up=False)
     folder = Folder(home).open()
-    agent = Agent(folder, backend, mode="thread")
+    agent = spool_agent(folder, backend, mode="thread")
     agent.start()
     with Metrics(
         home=home, deliver="off", segment_bytes=SEGMENT_BYTES, spool_limit_bytes=LIMIT_BYTES, when_full="drop_old"
@@ -153,9 +154,9 @@ def test_what_was_delivered_of_a_segment_before_it_was_dropped_is_not_counted_as
     reported(writer)
     backend = Kept()
     folder = stage.folder()
-    agent = Agent(folder, backend)
+    agent = spool_agent(folder, backend)
     assert agent._election.won()
-    source = SpoolSource(folder, agent._dead)
+    source = SpoolSource(folder, DeadLetters(folder))
     delivery = source.receive(200)
     assert delivery is not None
     source.settle(delivery, backend.write(delivery.batch).rejected)
@@ -185,7 +186,7 @@ def test_block_waits_for_room_and_drops_nothing_when_it_comes_in_time(home: Path
         when_full="block",
         block_timeout_seconds=30.0,
     ) as metrics:
-        agent = Agent(Folder(home), backend, mode="thread")
+        agent = spool_agent(Folder(home), backend, mode="thread")
         agent.start()
         for value in range(12_000):
             metrics.increment("n", value)

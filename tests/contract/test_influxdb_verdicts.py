@@ -13,13 +13,13 @@ from tests.contract.influxdb import drop, fresh, is_write, names, new_name, serv
 from tests.services import service
 
 from tallystick import Metrics
-from tallystick.agent.agent import Agent
 from tallystick.agent.attempt import Attempt
 from tallystick.agent.delivery import Deliverer
 from tallystick.agent.report import Report
 from tallystick.backends.influxdb import InfluxdbBackend
 from tallystick.backends.influxdb.lines import Native
 from tallystick.errors import Misconfigured, TooLarge, Unavailable
+from tallystick.pipelines.agents import spool_agent
 from tallystick.queries import Query
 from tallystick.records import COUNTER, GAUGE, Batch, Record
 from tallystick.spool.dead import DeadLetters
@@ -105,7 +105,7 @@ def test_in_the_end_every_good_record_is_stored_once_and_every_bad_one_is_a_dead
                 metrics.gauge("taken" if index % 10 == 3 else "free", index)
         (pipeline,) = (path for path in tmp_path.iterdir() if path.name != "home")
         folder = Folder(tmp_path, pipeline.name)
-        assert Agent(folder, backend).run("empty")
+        assert spool_agent(folder, backend).run("empty")
         letters = DeadLetters(folder).state().letters.values()
         assert len(letters) == 200
         assert {letter.batch().records[0].value for letter in letters} == set(range(3, 2_000, 10))

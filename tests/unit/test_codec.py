@@ -10,10 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tallystick import codec
 from tallystick.codec import FORMAT, DamagedHeader, Reader, decode_header, decode_lines, encode_header, record_line
 from tallystick.errors import SpoolTooNew
-from tallystick.records import Batch, Header, Record
+from tallystick.records import Batch, Damage, Header, Record
 
 HEADER = Header(tallystick=FORMAT, segment="0198f3", host="web-1", pid=7, app="shop", tags={"env": "prod"})
 
@@ -60,7 +59,7 @@ def lines_of(records: list[Record]) -> list[bytes]:
     return [record_line(record, HEADER.tags) for record in records]
 
 
-def read(raw: bytes, start: int = 0) -> tuple[Batch, list[codec.Damage]]:
+def read(raw: bytes, start: int = 0) -> tuple[Batch, list[Damage]]:
     return Reader(HEADER).batch(raw, start)
 
 

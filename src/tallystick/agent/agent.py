@@ -1,12 +1,14 @@
-"""The agent: takes records out of a pipeline's spool and sees them into its backend.
+"""The agent: takes batches from a source and sees them into a target.
 
 It runs as a thread inside an application (`mode="thread"`) or as the process `tallystick agent` (`mode="process"`);
 who of several really delivers, the election says.
 
 Invariants
-- Only the elected agent reads the spool in order to deliver, opens the backend and writes positions.
-- While it waits for a backend it still keeps house: it syncs the spool, beats, and gives way to an agent process.
-- `stop` is orderly: what is settled is noted, what is not stays in the spool. A backend that hangs cannot hold up the
+- Only the elected agent opens the source and the target. `folder` holds its own notes: who is elected, what is on its
+  way, the heartbeat.
+- While it waits for a target it still keeps house: it extends the source's lease, beats, and gives way to an agent
+  process.
+- `stop` is orderly: what is settled is noted, what is not comes again. A target that hangs cannot hold up the
   application's exit: the thread is a daemon and is waited for no longer than it is told.
 """
 
@@ -25,12 +27,10 @@ from tallystick.agent.attempt import Attempt
 from tallystick.agent.delivery import Deliverer, Stopped
 from tallystick.agent.election import Election
 from tallystick.agent.report import Report
-from tallystick.backends.base import Backend
-from tallystick.errors import SpoolError
+from tallystick.contracts import Delivery, Source, Target
+from tallystick.errors import SpoolError, Unavailable
 from tallystick.masking import hider
-from tallystick.spool.dead import DeadLetters
 from tallystick.spool.folder import Folder
-from tallystick.spool.source import SpoolSource
 from tallystick.spool.worker import Worker
 
 logger = logging.getLogger("tallystick.agent")
@@ -44,7 +44,6 @@ GIVE_WAY_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 600.0
 """What keeps the agent from its work is said once, and again after so long."""
 HOUSE_SECONDS: Final = 1.0
-SAVE_SECONDS: Final = 0.25
 THREAD_RECORDS: Final = 200
 """A thread decodes no more at once: it holds the GIL meanwhile (10,000 made the application's p99 26 times worse)."""
 
@@ -52,38 +51,38 @@ Until = Literal["stopped", "empty", "passed"]
 
 
 class Agent:
-    """Delivers one pipeline. `chores` are done about once a second (self-metrics, retention). `url` is what the backend
-    was made from, if it was: its secrets are masked in what the backend says.
+    """Delivers one pipeline. `source` opens it; called each time that this agent is elected.
+
+    `chores` are done about once a second (self-metrics, retention). `urls` are what source and target were made from:
+    their secrets are masked in what a driver says.
     """
 
     def __init__(
         self,
         folder: Folder,
-        backend: Backend,
+        source: Callable[[], Source],
+        target: Target,
         *,
         mode: Literal["thread", "process"] = "process",
         batch_records: int = 5_000,
-        fsync_seconds: float | None = 1.0,
-        dead_limit_bytes: int = 100_000_000,
         chores: Sequence[Callable[[Report], object]] = (),
-        url: str | None = None,
+        urls: Sequence[str | None] = (),
     ) -> None:
         self.folder = folder.open()
-        self.backend = backend
+        self.target = target
         self.batch_records = min(batch_records, THREAD_RECORDS) if mode == "thread" else batch_records
-        self.report = Report(folder, backend.address, mode, hider(url))
-        self._dead = DeadLetters(folder, dead_limit_bytes)
+        self.report = Report(folder, target.address, mode, hider(*urls))
+        self._open_source = source
         self._election = Election(folder, as_process=mode == "process")
-        self._fsync_seconds = fsync_seconds
         self._chores = chores
         self._wake: SimpleQueue[None] = SimpleQueue()  # put to by signal handlers, too: an Event could deadlock there
         self._stopping = False
         self._finish_by = float("inf")
         self._thread: Worker | None = None
-        self._source: SpoolSource | None = None
+        self._source: Source | None = None
+        self._in_hand: Delivery | None = None
         self._attempt: Attempt | None = None
-        self._last_save = self._last_house = self._last_sync = 0.0
-        self._dead_seen = 0.0
+        self._last_chores = 0.0
         self._complained = ("", 0.0)
         _agents.add(self)
 
@@ -154,7 +153,7 @@ class Agent:
         text, when = f"{type(error).__name__}: {error}", time.monotonic()
         if text != self._complained[0] or when - self._complained[1] >= AGAIN_SECONDS:
             self._complained = (text, when)
-            foreseen = isinstance(error, (SpoolError, OSError))
+            foreseen = isinstance(error, (SpoolError, Unavailable, OSError))
             logger.error(
                 "nothing of %s is delivered: %s; it is tried again every %g s",
                 self.folder.path,
@@ -169,72 +168,50 @@ class Agent:
     def _deliver(self, until: Until) -> bool:
         """As long as we are elected. True when the work that `until` names is done."""
         attempt = self._attempt = Attempt(self.folder)
-        deliverer = Deliverer(self.backend, attempt, self.report, lambda seconds: self._pause(seconds, until))
-        source = self._source = SpoolSource(self.folder, self._dead)
-        self._dead_seen = 0.0
-        self.report.write()  # who asks for what was just delivered is told by whom
+        deliverer = Deliverer(self.target, attempt, self.report, lambda seconds: self._pause(seconds, until))
+        source = self._source = self._open_source()
+        self.report.write()  # first, so that `status` names this agent
         try:
             while self._election.kept() and not self._over():
-                if self._retry_dead(source, deliverer):
-                    continue
                 stopping = self._stopping  # before the look: it may be set when there was nothing to see yet
-                delivery = source.receive(self.batch_records)
+                waits = until == "stopped" and not stopping
+                began = time.monotonic()
+                delivery = self._in_hand = source.receive(self.batch_records, POLL_SECONDS if waits else 0.0)
                 if delivery is None:
                     self._keep_house(idle=True)
-                    if until != "stopped" or stopping:
+                    if not waits:
                         return True
-                    self._wait(POLL_SECONDS)
+                    self._wait(max(0.0, began + POLL_SECONDS - time.monotonic()))
                     continue
                 rejected = deliverer.deliver(delivery.batch)
                 if not self._election.kept():
                     break
                 source.settle(delivery, rejected)
+                self._in_hand = None
                 self._keep_house()
             return self._stopping
         finally:
             attempt.close()
             source.close(keep_notes=self._election.kept())
-            self._source = None
+            self._source = self._in_hand = None
             self.report.write(at_once=True)
             deliverer.close()
-
-    def _retry_dead(self, source: SpoolSource, deliverer: Deliverer) -> bool:
-        """Deliver the dead letters that somebody asked to retry; looks into the log only when it changed."""
-        try:
-            changed = self.folder.dead.stat().st_mtime_ns
-        except FileNotFoundError:
-            return False
-        if changed == self._dead_seen:
-            return False
-        self._dead_seen = changed
-        letters = list(self._dead.state().retry.values())
-        for letter in letters:
-            batch = letter.batch()
-            if batch.records:
-                source.settle_dead(letter, next(iter(deliverer.deliver(batch).values()), None))
-            else:
-                source.settle_dead(letter, letter.reason)
-        return bool(letters)
 
     # --- keeping house ---
 
     def _keep_house(self, *, idle: bool = False) -> None:
         source, now = self._source, time.monotonic()
-        if source is None or not self._election.kept():  # the notes are another's
+        if source is None or not self._election.kept():  # the notes are another agent's
             return
         try:
-            if idle or now - self._last_save >= SAVE_SECONDS:
-                self._last_save = now
-                source.save()
-            if now - self._last_house >= HOUSE_SECONDS or (idle and source.finished):
-                self._last_house = now
-                source.tidy()
+            source.tend(idle=idle)
+            if self._in_hand is not None:
+                source.keep(self._in_hand)
+            if now - self._last_chores >= HOUSE_SECONDS:
+                self._last_chores = now
                 for chore in self._chores:
                     chore(self.report)
-            if self._fsync_seconds is not None and now - self._last_sync >= self._fsync_seconds:
-                self._last_sync = now
-                source.sync_spool()
-        except (OSError, SpoolError) as error:
+        except (OSError, SpoolError, Unavailable) as error:
             self.report.failed(error)
         self.report.write()
 
@@ -272,7 +249,7 @@ class Agent:
         """In a forked child: the thread is not here, and connection and locks are the parent's."""
         self._stopping = True
         self._thread = None
-        _of_the_parent.append((self.backend, self._source))
+        _of_the_parent.append((self.target, self._source))
 
 
 _agents: weakref.WeakSet[Agent] = weakref.WeakSet()

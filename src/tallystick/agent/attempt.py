@@ -89,7 +89,7 @@ class Attempt:
         suspects = [s for s in self._suspects if s.touches(batch.segment, batch.start, batch.end)]
         if not suspects:
             return [batch], []
-        single = [any(s.start <= record.offset < s.end for s in suspects) for record in batch.records]
+        single = [any(s.start <= offset < s.end for s in suspects) for offset in batch.offsets]
         pieces, rest = [], batch
         for cut in range(len(batch) - 1, 0, -1):
             if single[cut] or single[cut - 1]:
@@ -112,7 +112,7 @@ class Attempt:
         """Suspects that are this one record."""
         if len(batch) != 1:
             return []
-        offset = batch.records[0].offset
+        offset = batch.offsets[0]
         return [s for s in self._suspects if s.records == 1 and s.touches(batch.segment, offset, offset + 1)]
 
     def _note(self, now: _Place | None, *, last: bool = False) -> None:

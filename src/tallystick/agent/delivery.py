@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from tallystick.agent.attempt import Attempt
 from tallystick.agent.report import Report
 from tallystick.agent.retry import Backoff
-from tallystick.backends.base import Backend, WriteResult
+from tallystick.contracts import Target, WriteResult, takes_bytes
 from tallystick.errors import Misconfigured, TallystickError, TooLarge, Unavailable
 from tallystick.records import Batch
 
@@ -33,8 +33,8 @@ class Stopped(TallystickError):
 class Deliverer:
     """`pause(seconds)` waits and keeps house meanwhile; it returns False when the agent is to stop."""
 
-    def __init__(self, backend: Backend, attempt: Attempt, report: Report, pause: Callable[[float], bool]) -> None:
-        self._backend = backend
+    def __init__(self, target: Target, attempt: Attempt, report: Report, pause: Callable[[float], bool]) -> None:
+        self._target = target
         self._attempt = attempt
         self._report = report
         self._pause = pause
@@ -43,17 +43,19 @@ class Deliverer:
 
     def deliver(self, batch: Batch) -> dict[int, str]:
         """The reasons of the rejected records, by index in `batch.records`. Raises `Stopped`."""
+        if not takes_bytes(self._target):
+            assert batch.records is not None  # looked at before offsets are: damaged lines show now
         rejected: dict[int, str] = {}
-        places = {record.offset: index for index, record in enumerate(batch.records)}
+        places = {offset: index for index, offset in enumerate(batch.offsets)}
         parts, condemned = self._attempt.parts(batch)
         waiting = parts[::-1]
         while waiting:
             part = waiting.pop()
-            if part.records:
+            if len(part):
                 for offset, why in self._write(part, waiting).items():
                     rejected[places[offset]] = self._report.hide(str(why))
         for part in condemned:  # the very last, for should the agent die before, it would forget what they did
-            rejected[places[part.records[0].offset]] = self._attempt.quarantine(part)
+            rejected[places[part.offsets[0]]] = self._attempt.quarantine(part)
         return rejected
 
     def _write(self, part: Batch, waiting: list[Batch]) -> dict[int, str]:
@@ -69,10 +71,10 @@ class Deliverer:
         began = time.perf_counter()
         try:
             self._attempt.begin(part)
-            result = verdict(self._backend, part, self._backend.write(part))
+            result = verdict(self._target, part, self._target.write(part))
         except TooLarge as error:
             if len(part) == 1:
-                return {part.records[0].offset: f"too large for the backend even alone: {error}"}
+                return {part.offsets[0]: f"too large for the backend even alone: {error}"}
             waiting.extend(part.split(len(part) // 2)[::-1])
             return {}
         except (Unavailable, ConnectionError, TimeoutError) as error:
@@ -83,7 +85,7 @@ class Deliverer:
             if _ends_the_process(error):
                 raise
             if len(part) == 1:
-                return {part.records[0].offset: f"{type(error).__name__}: {error}"}
+                return {part.offsets[0]: f"{type(error).__name__}: {error}"}
             waiting.extend(part.split(len(part) // 2)[::-1])
             return {}
         finally:
@@ -98,12 +100,12 @@ class Deliverer:
         else:
             self._backoff.succeeded()
         self._report.rejected(len(result.rejected))
-        return {part.records[index].offset: why for index, why in result.rejected.items()}
+        return {part.offsets[index]: why for index, why in result.rejected.items()}
 
     def open(self) -> None:
         """Connect, or connect again after a failure. Raises what the backend raises."""
         if not self._open:
-            self._backend.open()
+            self._target.open()
             self._open = True
 
     def _failed(self, error: BaseException) -> None:
@@ -115,20 +117,20 @@ class Deliverer:
         logger.log(
             logging.WARNING if loud else logging.DEBUG,
             "%s does not take records (%s: %s); all are kept, next try in %.1f s%s",
-            self._backend.address,
+            self._target.address,
             type(error).__name__,
             said,
             wait,
             script,
         )
         if not self._pause(wait):
-            raise Stopped(f"stopped while {self._backend.address} did not take records")
+            raise Stopped(f"stopped while {self._target.address} did not take records")
 
     def close(self) -> None:
         """Never raises: nothing is on its way any more."""
         self._open = False
         try:
-            self._backend.close()
+            self._target.close()
         except (Exception, SystemExit) as error:
             if _ends_the_process(error):
                 raise
@@ -139,7 +141,7 @@ def _ends_the_process(error: BaseException) -> bool:
     return isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread()
 
 
-def verdict(backend: Backend, batch: Batch, answer: object) -> WriteResult:
+def verdict(backend: Target, batch: Batch, answer: object) -> WriteResult:
     """What `write` returned, when it is a verdict on this batch. Raises `Misconfigured`, which keeps all: nobody knows
     what was stored.
     """

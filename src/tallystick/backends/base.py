@@ -15,41 +15,40 @@ those are the agent's. What it must keep:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import msgspec
 
+from tallystick.contracts import ACCEPTED, Target, WriteResult
 from tallystick.errors import QueryError, Unavailable
 from tallystick.interruptions import from_outside
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record, Value
 
-
-class WriteResult(msgspec.Struct, frozen=True):
-    """What became of a batch: reasons by index in `batch.records`; a record that neither names was accepted."""
-
-    rejected: Mapping[int, str] = {}
-    kept: Mapping[int, str] = {}
-    retry_after_seconds: float | None = None
-
-
-ACCEPTED = WriteResult()
+__all__ = [
+    "ACCEPTED",
+    "Backend",
+    "BaseBackend",
+    "Foreign",
+    "Line",
+    "Managed",
+    "Readable",
+    "ReadsForeign",
+    "Target",
+    "WriteResult",
+]
 
 
 @runtime_checkable
-class Backend(Protocol):
-    """`inline` is True when the recorder may write at once, without a spool. `address` says where the
-    records go, as a URL without secrets: it names the pipeline and is shown to people."""
+class Backend(Target, Protocol):
+    """A target that answers questions. `inline` is True when the recorder may write at once, without a spool. `address`
+    says where the records go, as a URL without secrets: it names the pipeline and is shown to people.
+    """
 
     inline: ClassVar[bool]
 
-    @property
-    def address(self) -> str: ...
-    def open(self) -> None: ...
-    def write(self, batch: Batch) -> WriteResult: ...
     def query(self, query: Query) -> list[Series]: ...
-    def close(self) -> None: ...
 
 
 class Line(msgspec.Struct, frozen=True):

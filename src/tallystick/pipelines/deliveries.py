@@ -17,11 +17,12 @@ from typing import Final
 
 import msgspec
 
-from tallystick.agent.agent import GIVE_WAY_SECONDS, Agent, Until
+from tallystick.agent.agent import GIVE_WAY_SECONDS, Until
 from tallystick.agent.chores import chores_of
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat, read
 from tallystick.errors import SettingsError, TallystickError
+from tallystick.pipelines.agents import spool_agent
 from tallystick.pipelines.targets import Target, Where, no_folder, targets
 from tallystick.plugins import backend_from_url
 from tallystick.settings import Settings, load_settings
@@ -54,7 +55,7 @@ class Delivered:
         self.target = target
         self.terms = terms
         self.done = False
-        self.agent = Agent(
+        self.agent = spool_agent(
             target.folder,
             backend,
             mode="process",

@@ -90,11 +90,11 @@ def _sqlite(folder: Folder) -> Backend:
     return SqliteBackend(folder.database)
 
 
-def _agent_room() -> tuple[type[Agent], Callable[[Settings, Folder, Backend], list[Chore]]]:
-    from tallystick.agent.agent import Agent
+def _agent_room() -> tuple[Callable[..., Agent], Callable[[Settings, Folder, Backend], list[Chore]]]:
     from tallystick.agent.chores import chores_of
+    from tallystick.pipelines.agents import spool_agent
 
-    return Agent, chores_of
+    return spool_agent, chores_of
 
 
 def _checked(backend: object) -> Any:

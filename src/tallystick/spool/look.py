@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tallystick.codec import Damage
 from tallystick.errors import SpoolTooNew
-from tallystick.records import Batch, Header
+from tallystick.records import Batch, Damage, Header
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions

@@ -17,8 +17,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from tallystick.codec import FORMAT, Damage, DamagedHeader, Reader, decode_header
-from tallystick.records import Header
+from tallystick.codec import FORMAT, DamagedHeader, Reader, decode_header
+from tallystick.records import Damage, Header
 from tallystick.spool import disk
 
 LONGEST_LINE_BYTES: Final = 2 << 20

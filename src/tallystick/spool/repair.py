@@ -21,9 +21,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tallystick.codec import FORMAT, Damage, decode_header, encode_header
+from tallystick.codec import FORMAT, decode_header, encode_header
 from tallystick.errors import SpoolError, SpoolTooNew
-from tallystick.records import Header
+from tallystick.records import Damage, Header
 from tallystick.spool import disk
 from tallystick.spool.dead import DeadLetters, letter
 from tallystick.spool.folder import Folder

@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from tallystick.codec import Damage
+from tallystick.contracts import Delivery
 from tallystick.errors import SpoolError
 from tallystick.records import Batch
 from tallystick.spool import disk, tally
@@ -29,6 +29,7 @@ from tallystick.spool.dead import DeadLetter, DeadLetters, State, letter
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
+from tallystick.spool.retries import Retries
 from tallystick.spool.room import Dropped
 from tallystick.spool.underway import Underway
 
@@ -36,26 +37,17 @@ logger = logging.getLogger("tallystick.spool")
 
 MANY: Final = 64
 """So many finished segments are removed at once, sharing the syncs that must come first."""
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """A batch on its way, the bytes it was read from, and the lines of its range that could not be read."""
-
-    batch: Batch
-    raw: bytes
-    damaged: list[Damage]
-    reader: SegmentReader
-
-    def line(self, offset: int) -> bytes:
-        """The original line at this place of the segment, without its newline."""
-        at = offset - self.batch.start
-        return self.raw[at : self.raw.index(b"\n", at)]
+SAVE_SECONDS: Final = 0.25
+TIDY_SECONDS: Final = 1.0
 
 
 class SpoolSource:
-    """Reads a pipeline's spool. Only who holds the pipeline's `agent.lock` may make one."""
+    """Reads a pipeline's spool. Only the holder of the pipeline's `agent.lock` may make one.
 
-    def __init__(self, folder: Folder, dead: DeadLetters) -> None:
+    With `fsync_seconds` what applications wrote is made durable that often.
+    """
+
+    def __init__(self, folder: Folder, dead: DeadLetters, fsync_seconds: float | None = None) -> None:
         self.folder = folder
         self.dead = dead
         self.positions = Positions(folder)
@@ -65,6 +57,9 @@ class SpoolSource:
         self._underway = Underway(folder)
         self._synced: set[str] = set()
         self._ahead: dict[str, dict[int, str]] = {}
+        self._retries = Retries(dead)
+        self._fsync_seconds = fsync_seconds
+        self._last_save = self._last_tidy = self._last_sync = 0.0
         if self.positions.fresh:
             self._count_what_is_known()
 
@@ -86,8 +81,11 @@ class SpoolSource:
 
     # --- receive and settle ---
 
-    def receive(self, limit: int) -> Delivery | None:
-        """The next up to `limit` records of one segment, or None when everything was read (for now)."""
+    def receive(self, limit_records: int, timeout_seconds: float = 0.0) -> Delivery | None:
+        """A dead letter to retry, else the next records of one segment, or at once None when all was read (for now)."""
+        return self._retries.receive() or self._read_on(limit_records)
+
+    def _read_on(self, limit: int) -> Delivery | None:
         for identity in self.folder.segment_ids():
             if identity in self._finished or self.folder.dropped(identity).exists():
                 continue
@@ -100,9 +98,8 @@ class SpoolSource:
                 self._complain(identity, error)
                 continue
             if raw or (reader.damaged and reader.owned):
-                batch, damaged = reader.codec.batch(raw, reader.position)
-                damaged, reader.damaged = reader.damaged + damaged, []
-                return Delivery(batch, raw, damaged, reader)
+                batch = Batch.of(reader.codec.header, reader.position, raw, reader.codec)
+                return Delivery(batch, reader)
             if reader.finished:
                 self._finish(identity)
         return None
@@ -134,19 +131,22 @@ class SpoolSource:
 
         Dead letters are written here; positions and counts are saved by `save` or `tidy`.
         """
-        batch, reader, positions = delivery.batch, delivery.reader, self.positions
-        letters = [letter(batch.header, d.offset, d.line, d.reason) for d in delivery.damaged]
-        records = batch.records
-        letters += [
-            letter(batch.header, records[i].offset, delivery.line(records[i].offset), why)
-            for i, why in rejected.items()
-        ]
+        if isinstance(delivery.token, DeadLetter):
+            self._retries.settle(delivery.token, rejected)
+            return
+        batch, positions = delivery.batch, self.positions
+        reader: SegmentReader = delivery.token
+        damaged = [*reader.damaged, *batch.damaged]
+        reader.damaged = []
+        letters = [letter(batch.header, d.offset, d.line, d.reason) for d in damaged]
+        offsets = batch.offsets
+        letters += [letter(batch.header, offsets[i], batch.line(offsets[i]), why) for i, why in rejected.items()]
         without_room = self.dead.add(letters) if letters else []
-        names = Counter([record.name for record in records])
+        names = Counter(batch.names)
         positions.count_accepted(names)
-        positions.count_accepted(Counter(lost.name for lost in letters[: len(delivery.damaged)]))
+        positions.count_accepted(Counter(lost.name for lost in letters[: len(damaged)]))
         self._count_letters_of_no_line(reader.segment, batch.end, {found.offset for found in letters})
-        positions.count_delivered(names - Counter([records[i].name for i in rejected]))
+        positions.count_delivered(names - Counter([batch.names[i] for i in rejected]))
         if without_room:
             positions.count_dropped("dead_limit", Counter(lost.name for lost in without_room))
         reader.position = batch.end
@@ -163,12 +163,8 @@ class SpoolSource:
         """What was received is not settled: it will be received again, by us or by the next."""
         self._underway.close()
 
-    def settle_dead(self, again: DeadLetter, reason: str | None) -> None:
-        """A dead letter was delivered after all, or rejected again with a reason."""
-        if reason is None:
-            self.dead.delivered([again.id])
-        else:
-            self.dead.add([msgspec.structs.replace(again, time=time.time(), reason=reason)])
+    def keep(self, delivery: Delivery) -> None:
+        """Nothing to extend: the elected agent holds the spool's lock."""
 
     # --- keeping house ---
 
@@ -178,10 +174,18 @@ class SpoolSource:
         if len(self._finished) >= MANY:
             self.tidy()
 
-    @property
-    def finished(self) -> bool:
-        """Whether segments wait for `tidy` to remove them."""
-        return bool(self._finished)
+    def tend(self, *, idle: bool = False) -> None:
+        """Save, tidy and sync, each in its own rhythm. Raises `OSError` or `SpoolError`; the next call tries again."""
+        now = time.monotonic()
+        if idle or now - self._last_save >= SAVE_SECONDS:
+            self._last_save = now
+            self.save()
+        if now - self._last_tidy >= TIDY_SECONDS or (idle and self._finished):
+            self._last_tidy = now
+            self.tidy()
+        if self._fsync_seconds is not None and now - self._last_sync >= self._fsync_seconds:
+            self._last_sync = now
+            self.sync_spool()
 
     def save(self) -> None:
         """Note how far delivery has come. A hint: a power failure may bring an older one back."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from tests.acceptance.programs.databases import OwnDatabase, PickySqlite
 from tests.acceptance.programs.points import POINTS, strike_at
 
-from tallystick.agent.agent import Agent
 from tallystick.backends.base import Backend
+from tallystick.pipelines.agents import spool_agent
 from tallystick.spool import source
 from tallystick.spool.folder import Folder
 
@@ -39,7 +39,7 @@ def main() -> None:
     backend: Backend = PickySqlite(folder.database)
     if options.own_database:
         backend = OwnDatabase(options.own_database, deadly=tuple(options.deadly), death=options.death)
-    agent = Agent(folder, backend, batch_records=options.batch_records)
+    agent = spool_agent(folder, backend, batch_records=options.batch_records)
     print("delivering", flush=True)
     sys.exit(not agent.run("stopped" if options.for_ever else "empty"))
 

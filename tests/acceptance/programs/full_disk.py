@@ -14,9 +14,9 @@ from typing import Any
 
 from tests.acceptance.latency import Latencies
 
-from tallystick.agent.agent import Agent
 from tallystick.backends.base import WriteResult
 from tallystick.backends.memory import MemoryBackend
+from tallystick.pipelines.agents import spool_agent
 from tallystick.recorder.metrics import Metrics
 from tallystick.records import Batch
 from tallystick.spool.account import account
@@ -112,7 +112,7 @@ def main(disk: Path, count: int) -> None:
     writer.write(2_000)
     dropped_after = sum(writer.metrics.dropped.values())
     writer.metrics.close()
-    done = Agent(folder, backend).run("passed")
+    done = spool_agent(folder, backend).run("passed")
     books = account(folder)
     json.dump(
         {

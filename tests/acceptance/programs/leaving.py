@@ -15,7 +15,8 @@ from pathlib import Path
 from tests.acceptance.programs.databases import OwnDatabase
 
 from tallystick import Metrics
-from tallystick.spool.source import Delivery, SpoolSource
+from tallystick.contracts import Delivery
+from tallystick.spool.source import SpoolSource
 
 
 def look_slowly() -> threading.Event:
@@ -23,8 +24,8 @@ def look_slowly() -> threading.Event:
     receive = SpoolSource.receive
     looked = threading.Event()
 
-    def slowly(source: SpoolSource, limit: int) -> Delivery | None:
-        found = receive(source, limit)
+    def slowly(source: SpoolSource, limit: int, timeout_seconds: float = 0.0) -> Delivery | None:
+        found = receive(source, limit, timeout_seconds)
         if found is None:
             looked.set()
             time.sleep(0.3)

@@ -11,7 +11,6 @@ import pytest
 
 from tallystick.agent import agent as agent_module
 from tallystick.agent import report as report_module
-from tallystick.agent.agent import Agent
 from tallystick.agent.attempt import CRASHES, Attempt
 from tallystick.agent.election import Election, somebody_delivers
 from tallystick.agent.report import Report
@@ -19,6 +18,7 @@ from tallystick.backends.base import ACCEPTED, WriteResult
 from tallystick.backends.memory import MemoryBackend
 from tallystick.codec import encode_line
 from tallystick.errors import Unavailable
+from tallystick.pipelines.agents import spool_agent
 from tallystick.records import Batch
 from tallystick.spool.account import account
 from tallystick.spool.dead import DeadLetters
@@ -104,7 +104,7 @@ def test_who_lost_the_lock_file_knows_at_the_next_look(folder: Folder) -> None:
 def test_it_delivers_until_the_spool_is_empty(folder: Folder) -> None:
     record(folder, *range(500))
     backend = Noting()
-    assert Agent(folder, backend).run("empty")
+    assert spool_agent(folder, backend).run("empty")
     assert backend.values == list(range(500))
     assert backend.closed == 1
     assert folder.segment_ids() == []
@@ -117,7 +117,7 @@ def test_one_pass_leaves_to_another_what_another_delivers(folder: Folder, monkey
     other = Election(folder, as_process=True)
     assert other.won()
     backend = Noting()
-    assert Agent(folder, backend).run("passed") is False
+    assert spool_agent(folder, backend).run("passed") is False
     assert backend.values == []
     other.resign()
 
@@ -135,7 +135,7 @@ def test_one_pass_waits_for_an_applications_thread_to_give_way(folder: Folder) -
     giving_way = threading.Thread(target=give_way)
     giving_way.start()
     backend = Noting()
-    assert Agent(folder, backend).run("passed") is True
+    assert spool_agent(folder, backend).run("passed") is True
     giving_way.join()
     assert backend.values == [1, 2]
 
@@ -148,10 +148,10 @@ def test_one_pass_ends_when_the_backend_does_not_answer_and_keeps_all(folder: Fo
         raise Unavailable("down", retry_after_seconds=1000)
 
     backend.answer = down
-    assert Agent(folder, backend).run("passed") is False
+    assert spool_agent(folder, backend).run("passed") is False
     assert account(folder).pending == {"n": 3}
     backend.answer = lambda _: ACCEPTED
-    assert Agent(folder, backend).run("passed") is True
+    assert spool_agent(folder, backend).run("passed") is True
     assert backend.values == [1, 2, 3]
 
 
@@ -164,7 +164,7 @@ def test_a_thread_stops_in_time_also_while_it_waits_for_its_backend(folder: Fold
         raise Unavailable("down", retry_after_seconds=1000)
 
     backend.answer = down
-    agent = Agent(folder, backend, mode="thread")
+    agent = spool_agent(folder, backend, mode="thread")
     agent.start()
     agent.start()
     assert asked.wait(10)
@@ -188,7 +188,7 @@ def test_a_thread_takes_at_most_200_records_at_once_and_a_process_what_it_was_to
         backend = Noting()
         backend.answer = note
         sizes.clear()
-        agent = Agent(folder, backend, mode="thread" if mode == "thread" else "process", batch_records=1_000)
+        agent = spool_agent(folder, backend, mode="thread" if mode == "thread" else "process", batch_records=1_000)
         assert agent.run("empty")
         assert max(sizes) == most
 
@@ -197,12 +197,12 @@ def test_letters_that_somebody_retries_are_delivered_or_rejected_again(folder: F
     record(folder, 1, 2, 3)
     backend = Noting()
     backend.answer = lambda batch: WriteResult(dict.fromkeys(range(len(batch)), "no"))
-    assert Agent(folder, backend).run("empty")
+    assert spool_agent(folder, backend).run("empty")
     dead = DeadLetters(folder)
     first, second, third = dead.state().letters
     dead.retry([first, second])
     backend.answer = lambda batch: WriteResult({0: "still no"} if batch.records[0].value == 2 else {})
-    assert Agent(folder, backend).run("empty")
+    assert spool_agent(folder, backend).run("empty")
     state = dead.state()
     assert backend.values == [1]
     assert {key: found.reason for key, found in state.letters.items()} == {second: "still no", third: "no"}
@@ -217,7 +217,7 @@ def test_a_chore_that_fails_stops_no_delivery(folder: Folder) -> None:
     def fail(report: Report) -> None:
         raise OSError("no notes today")
 
-    assert Agent(folder, backend, chores=[fail]).run("empty")
+    assert spool_agent(folder, backend, chores=[fail]).run("empty")
     assert backend.values == list(range(10))
 
 
@@ -228,7 +228,7 @@ def test_interval_syncs_what_was_written_and_never_does_not(folder: Folder, monk
         spool = Spool(folder, segment_bytes=4096)
         spool.append(encode_line(1, "counter", "n", 1, {}), "n")
         synced.clear()
-        assert Agent(folder, Noting(), fsync_seconds=seconds).run("empty")
+        assert spool_agent(folder, Noting(), fsync_seconds=seconds).run("empty")
         assert any(path.parent == folder.segments for path in synced) is expected
         spool.close()
 
@@ -240,7 +240,7 @@ def test_what_stops_delivery_is_said_once_and_without_a_traceback(
     monkeypatch.setattr(agent_module, "ELECTION_SECONDS", 0.05)
     record(folder, 1)
     (folder.path / name).mkdir()
-    agent = Agent(folder, Noting(), mode="thread")
+    agent = spool_agent(folder, Noting(), mode="thread")
     tries: list[BaseException] = []
     monkeypatch.setattr(agent.report, "failed", tries.append)
     began = time.monotonic()

@@ -12,12 +12,12 @@ import pytest
 from tests.unit.cli.calling import answer as command_answer
 from tests.unit.cli.calling import call
 
-from tallystick.agent.agent import Agent
 from tallystick.agent.chores import Retention
 from tallystick.backends.base import ACCEPTED, WriteResult
 from tallystick.backends.memory import MemoryBackend
 from tallystick.codec import encode_line
 from tallystick.errors import Unavailable
+from tallystick.pipelines.agents import spool_agent
 from tallystick.queries import Query
 from tallystick.records import Batch
 from tallystick.spool.account import account
@@ -65,7 +65,7 @@ def test_an_answer_that_is_no_verdict_keeps_all_and_names_backend_and_remedy(
     folder: Folder, answer: Any, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = Answering(lambda _: answer)
-    agent = Agent(folder, backend)
+    agent = spool_agent(folder, backend)
     assert agent.run("passed") is False
     assert f"{NAME}.write returned " in caplog.text
     assert what in caplog.text
@@ -74,7 +74,7 @@ def test_an_answer_that_is_no_verdict_keeps_all_and_names_backend_and_remedy(
     assert agent.report.heartbeat.action_needed, "a person must act, and `doctor` says so"
     assert "write returned" in call("status").stdout
     backend.act = lambda _: ACCEPTED
-    assert Agent(folder, backend).run("passed")
+    assert spool_agent(folder, backend).run("passed")
     assert [record.value for record in backend.records(Query())] == [0, 1, 2], (
         "nothing was lost, nothing is there twice"
     )
@@ -93,7 +93,7 @@ def test_a_password_in_an_error_shows_neither_in_the_log_nor_in_the_status(
         raise Unavailable(SAYS)
 
     with caplog.at_level(logging.DEBUG):
-        assert Agent(folder, Answering(down), url=URL).run("passed") is False
+        assert spool_agent(folder, Answering(down), url=URL).run("passed") is False
     assert SHOWN in caplog.text
     (found,) = command_answer("status")["pipelines"]
     assert SHOWN in found["agent"]["last_error"]
@@ -109,7 +109,7 @@ def test_a_password_in_a_reason_does_not_reach_the_dead_letters(folder: Folder, 
             raise ValueError(SAYS)
         return WriteResult(dict.fromkeys(range(len(batch)), SAYS))
 
-    assert Agent(folder, Answering(refuse), url=URL).run("passed")
+    assert spool_agent(folder, Answering(refuse), url=URL).run("passed")
     reasons = {letter.reason for letter in DeadLetters(folder).state().letters.values()}
     assert reasons == {f"ValueError: {SHOWN}" if way == "raised" else SHOWN}
     assert PASSWORD not in folder.dead.read_text()
@@ -117,7 +117,7 @@ def test_a_password_in_a_reason_does_not_reach_the_dead_letters(folder: Folder, 
 
 def test_a_reason_that_is_no_text_becomes_one(folder: Folder) -> None:
     backend = Answering(lambda batch: WriteResult(dict.fromkeys(range(len(batch)), KeyError("plan"))))  # type: ignore[arg-type]
-    assert Agent(folder, backend).run("passed")
+    assert spool_agent(folder, backend).run("passed")
     assert {letter.reason for letter in DeadLetters(folder).state().letters.values()} == {"'plan'"}
 
 
@@ -129,7 +129,7 @@ def test_a_password_in_an_error_of_forgetting_does_not_show_and_delivery_goes_on
             raise KeyError(SAYS)
 
     backend = Stubborn()
-    assert Agent(folder, backend, chores=[Retention(backend, 7)], url=URL).run("empty")
+    assert spool_agent(folder, backend, chores=[Retention(backend, 7)], url=URL).run("empty")
     assert len(list(backend.records(Query()))) == 3
     assert "does not forget records older than 7 days: KeyError" in caplog.text
     assert "k3y-0f-ada" not in caplog.text

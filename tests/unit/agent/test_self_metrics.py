@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tallystick.agent.agent import Agent
 from tallystick.agent.report import Report
 from tallystick.agent.self_metrics import SelfMetrics
 from tallystick.backends.memory import MemoryBackend
+from tallystick.pipelines.agents import spool_agent
 from tallystick.queries import Query
 from tallystick.spool import disk
 from tallystick.spool.account import account
@@ -31,7 +31,7 @@ def test_nothing_is_left_open_so_an_agent_delivers_and_removes_it(tmp_path: Path
     (identity,) = folder.segment_ids()
     assert not disk.is_locked(folder.segment(identity))
     backend = MemoryBackend()
-    assert Agent(folder, backend).run("empty")
+    assert spool_agent(folder, backend).run("empty")
     assert folder.segment_ids() == []
     assert {(one.host, one.app, one.tags["pipeline"]) for one in backend.records(Query())} == {
         ("web-1", "tallystick", "default")

@@ -8,8 +8,8 @@ import pytest
 from tests.unit.cli.calling import answer, call
 
 from tallystick import Metrics
-from tallystick.agent.agent import Agent
 from tallystick.backends import BaseBackend
+from tallystick.pipelines.agents import spool_agent
 from tallystick.spool.folder import Folder
 
 
@@ -34,7 +34,7 @@ def backend(home: Path) -> Choosy:
     with Metrics(deliver="off", app="shop") as metrics:
         for value in (1, 10, 11):
             metrics.increment("sale", value)
-    assert Agent(Folder(home), made).run("passed")
+    assert spool_agent(Folder(home), made).run("passed")
     return made
 
 
@@ -58,11 +58,11 @@ def test_retry_delivers_it_when_the_cause_is_mended(backend: Choosy, home: Path)
     assert "2 to be delivered again" in done.stdout
     assert "nobody delivers default; run `tallystick agent --once --pipeline default`" in done.stdout
     assert all(one["retry_asked"] for one in answer("dead", "list"))
-    Agent(Folder(home), backend).run("passed")
+    spool_agent(Folder(home), backend).run("passed")
     assert len(answer("dead", "list")) == 2, "the cause is not mended, so they come back"
     backend.mended = True
     call("dead", "retry", "--reason", "no 10 here")
-    Agent(Folder(home), backend).run("passed")
+    spool_agent(Folder(home), backend).run("passed")
     assert backend.taken == [1, 10]
     assert [one["reason"] for one in answer("dead", "list")] == ["ValueError: no 11 here"]
     assert answer("status")["pipelines"][0]["totals"] == {
@@ -96,7 +96,7 @@ def test_a_damaged_line_can_be_dropped_and_not_retried(home: Path) -> None:
     folder = Folder(home)
     path = folder.segment(*folder.segment_ids())
     path.write_bytes(path.read_bytes().replace(b"counter", b"c\xffunter"))
-    Agent(folder, Choosy()).run("passed")
+    spool_agent(folder, Choosy()).run("passed")
     (found,) = answer("dead", "list")
     assert found["record"] is None
     assert "damaged line" in call("dead", "list").stdout

@@ -11,7 +11,7 @@ from tests.services import service
 from tests.unit.cli.calling import call
 
 from tallystick import Metrics
-from tallystick.agent.agent import Agent
+from tallystick.pipelines.agents import spool_agent
 from tallystick.plugins import backend_from_url
 from tallystick.spool.folder import Folder
 
@@ -23,7 +23,7 @@ def logged(url: str, home: Path, caplog: pytest.LogCaptureFixture, *, tries: int
     with Metrics(url, home=home, pipeline="poor", deliver="off") as metrics:
         metrics.increment("a")
     for _ in range(tries):
-        assert not Agent(Folder(home, "poor"), backend_from_url(url), url=url).run("passed")
+        assert not spool_agent(Folder(home, "poor"), backend_from_url(url), url=url).run("passed")
     return caplog.text
 
 

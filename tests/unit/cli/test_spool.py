@@ -17,6 +17,7 @@ from tallystick.agent.agent import Agent
 from tallystick.agent.election import elected, somebody_delivers
 from tallystick.backends.memory import MemoryBackend
 from tallystick.codec import decode_header, encode_header
+from tallystick.pipelines.agents import spool_agent
 from tallystick.queries import Query
 from tallystick.records import Header
 from tallystick.spool.account import account
@@ -100,7 +101,7 @@ def test_repair_leaves_a_segment_alone_whose_writer_lives(home: Path) -> None:
 def test_repair_does_not_start_while_an_agent_delivers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tallystick.agent.election.GIVE_WAY_SECONDS", 0.2)
     spooled(home)
-    agent = Agent(Folder(home), MemoryBackend())
+    agent = spool_agent(Folder(home), MemoryBackend())
     agent.start()
     while not somebody_delivers(agent.folder):
         time.sleep(0.01)
@@ -118,13 +119,13 @@ def test_after_repair_every_readable_line_is_delivered_once_under_its_old_id(num
     with tempfile.TemporaryDirectory() as place:
         path, folder, backend = spooled(Path(place)), Folder(place), MemoryBackend()
         ids = [json.loads(line)["id"] for line in call("spool", "dump", "--json", "--home", place).stdout.splitlines()]
-        agent = Agent(folder, backend, batch_records=1)
+        agent = spool_agent(folder, backend, batch_records=1)
         _deliver(agent, backend, settled)
         damage(path, *numbers)
         with elected(folder):
             repair(folder, 10_000_000)
         assert account(folder).imbalance() == {}
-        assert Agent(folder, backend).run("passed")
+        assert spool_agent(folder, backend).run("passed")
         stored = {record.id: record.value for record in backend.records(Query("*"))}
         readable = {n for n in range(1, 11) if n <= settled or n not in numbers}
         assert set(stored) == {ids[n - 1] for n in readable}, "nothing readable is lost, and nothing has a new id"

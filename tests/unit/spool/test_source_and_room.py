@@ -161,7 +161,10 @@ def test_a_letter_with_a_damaged_id_is_retried_once_and_not_for_ever(folder: Fol
     (key,) = DeadLetters(folder).state().letters
     DeadLetters(folder).retry([key])
     (again,) = DeadLetters(folder).state().retry.values()
-    source.settle_dead(again, "no, again")
+    delivery = source.receive(1)
+    assert delivery is not None
+    assert delivery.token == again
+    source.settle(delivery, {0: "no, again"})
     state = DeadLetters(folder).state()
     assert state.retry == {}
     assert [found.reason for found in state.letters.values()] == ["no, again"]
@@ -346,7 +349,7 @@ def test_a_dead_letter_in_a_dropped_segment_is_not_dropped_as_well(folder: Folde
 
 def _dead(delivery: Any) -> Any:
     record = delivery.batch.records[0]
-    return letter(delivery.batch.header, record.offset, delivery.line(record.offset), "no")
+    return letter(delivery.batch.header, record.offset, delivery.batch.line(record.offset), "no")
 
 
 def test_a_newer_segment_is_no_obstacle_to_making_room(folder: Folder) -> None:

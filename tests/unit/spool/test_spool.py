@@ -366,8 +366,10 @@ def test_a_person_who_drops_or_retries_letters_keeps_the_books(folder: Folder, s
     first, second, third = dead.state().letters
     dead.drop([first])
     dead.retry([second, third])
-    for again, reason in zip(list(dead.state().retry.values()), (None, "no"), strict=True):
-        source.settle_dead(again, reason)
+    for rejected in ({}, {0: "no"}):
+        delivery = source.receive(1)
+        assert delivery is not None
+        source.settle(delivery, rejected)
     found = account(folder)
     assert found.imbalance() == {}
     assert (found.delivered, found.dead, found.dropped) == ({"bad": 1}, {"bad": 1}, {"dead_letter": {"bad": 1}})
