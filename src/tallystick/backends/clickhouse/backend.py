@@ -11,7 +11,6 @@ What it keeps
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tallystick.backends.clickhouse import query as queries
 from tallystick.backends.clickhouse import schema as schemas
 from tallystick.backends.clickhouse.connection import connect, driver, sentence, translated
 from tallystick.errors import Misconfigured, QueryError, SettingsError
+from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -65,8 +65,7 @@ class ClickhouseBackend:
         self._database = (url.name if url is not None else "") or database
         self._user = (None if url is None else url.user) or "default"
         self._setup = url is None or url.options.get("setup", True)
-        self._client: Any = None
-        self._pid = 0
+        self._held: PerProcess[Any] = PerProcess(_close, given=client)
         self._ready = False
 
     @classmethod
@@ -84,7 +83,7 @@ class ClickhouseBackend:
         return f"ClickhouseBackend({self.address!r})"
 
     def open(self) -> None:
-        if self._client is not None and self._pid == os.getpid() and self._ready:
+        if self._client is not None and self._ready:
             return
         self.close()
         with self._translated():
@@ -96,17 +95,20 @@ class ClickhouseBackend:
             elif schemas.version(client, self._database) is None:
                 script = schemas.script(self._database, self._user)
                 raise Misconfigured(f"{self.address}: there are no tables; as an administrator run:\n{script}")
-        self._client, self._pid, self._ready = client, os.getpid(), True
+        self._held.put(client)
+        self._ready = True
 
     def _connect(self) -> Any:
         if self._url is None:
             return self._given
         return connect(self._url, self.address, tls=self._url.scheme == "clickhouse+https")
 
+    @property
+    def _client(self) -> Any:
+        return self._held.get()
+
     def close(self) -> None:
-        client, self._client = self._client, None  # a parent's client is left to it
-        if client is not None and self._pid == os.getpid() and client is not self._given:
-            client.close()
+        self._held.close()
 
     # --- writing ---
 
@@ -156,8 +158,9 @@ class ClickhouseBackend:
     def _reader(self) -> Iterator[Any]:
         """A client for one question: the open one (without a session, threads may share it), else one of its own."""
         with self._translated():
-            if self._client is not None and self._pid == os.getpid():
-                yield self._client
+            opened = self._client
+            if opened is not None:
+                yield opened
                 return
             client = self._connect()
             try:
@@ -221,3 +224,7 @@ class ClickhouseBackend:
         except Misconfigured:
             self._ready = False  # tables may have gone, so the next `open` looks
             raise
+
+
+def _close(client: Any) -> None:
+    client.close()

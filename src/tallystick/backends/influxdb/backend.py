@@ -9,7 +9,6 @@ What it keeps
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, ClassVar, Final, Self
@@ -27,6 +26,7 @@ from tallystick.backends.influxdb.servers import Server1, Server2
 from tallystick.backends.influxdb.verdicts import add, refused_lines
 from tallystick.errors import Misconfigured, SettingsError
 from tallystick.masking import Secret
+from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -54,8 +54,7 @@ class InfluxdbBackend:
         self._version = _SERVERS[url.scheme.removesuffix("+https")]
         self._shape = Native(url.options.get("writers")) if shape is None else shape
         self.address = self._version(url).address
-        self._server: InfluxqlServer | None = None
-        self._pid = 0
+        self._held = PerProcess(InfluxqlServer.close, leave=InfluxqlServer.close)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -71,7 +70,7 @@ class InfluxdbBackend:
         return f"{type(self).__name__}({self.address!r})"
 
     def open(self) -> None:
-        if self._server is None or self._pid != os.getpid():
+        if self._server is None:
             self._open(create=self._url.options.get("setup", True))
 
     def _open(self, *, create: bool) -> list[str]:
@@ -82,13 +81,15 @@ class InfluxdbBackend:
         except BaseException:
             server.close()
             raise
-        self._server, self._pid = server, os.getpid()
+        self._held.put(server)
         return done
 
+    @property
+    def _server(self) -> InfluxqlServer | None:
+        return self._held.get()
+
     def close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        self._held.close()
 
     def write(self, batch: Batch) -> WriteResult:
         if not batch.records:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
-import os
 import select
 import socket
 import ssl
@@ -22,6 +21,7 @@ import msgspec
 from tallystick.backends._http import LimitedResponse, retry_after
 from tallystick.backends._url import ServerUrl, is_loopback, tls_context
 from tallystick.errors import BackendError, Misconfigured, QueryError, TooLarge, Unavailable
+from tallystick.processes import PerProcess
 
 REMEDIES: Final = {
     403: "grant this user or token the right to write and read here",
@@ -75,8 +75,8 @@ class Http:
         if authorization is not None:
             self._headers["Authorization"] = authorization
         self._compress: bool = options.get("gzip", not is_loopback(self._host))
-        self._connection: http.client.HTTPConnection | None = None
-        self._pid = 0
+        # In a forked child a close ends the child's descriptor and leaves the parent's alone.
+        self._held = PerProcess(http.client.HTTPConnection.close, leave=http.client.HTTPConnection.close)
 
     def request(self, method: str, target: str, body: bytes | None = None, content_type: str = "text/plain") -> Answer:
         """Raises `Unavailable` when no whole answer came in time, `Misconfigured` when TLS refuses the server."""
@@ -111,13 +111,11 @@ class Http:
             raise
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()  # in a forked child this closes the child's descriptor and leaves the parent's alone
+        self._held.close()
 
     def _connected(self) -> http.client.HTTPConnection:
-        connection = self._connection
-        if connection is not None and self._pid == os.getpid() and _quiet(connection.sock):
+        connection = self._held.get()
+        if connection is not None and _quiet(connection.sock):
             return connection
         self.close()
         where: dict[str, Any] = {"host": self._host, "port": self._port, "timeout": self._connect_seconds}
@@ -138,8 +136,7 @@ class Http:
                 raise Misconfigured(f"{self.address} speaks no TLS: {remedy}") from None
             raise Unavailable(f"{self.address} cannot be reached: {_shown(error)}") from None
         connection.sock.settimeout(self.timeout_seconds)
-        self._connection, self._pid = connection, os.getpid()
-        return connection
+        return self._held.put(connection)
 
 
 def _quiet(sock: socket.socket | None) -> bool:

@@ -10,7 +10,6 @@ whoever asks sees the newest.
 from __future__ import annotations
 
 import heapq
-import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,6 +27,7 @@ from tallystick.backends.influxdb3 import care, sql
 from tallystick.backends.influxdb3.foreign import answer_foreign
 from tallystick.errors import BackendError, Misconfigured, QueryError, SettingsError, TooLarge, Unavailable
 from tallystick.masking import Secret
+from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -124,8 +124,7 @@ class Influxdb3Backend:
         self._url = url
         self._shape = Native() if shape is None else shape
         self.address = _Server(url).address
-        self._server: _Server | None = None
-        self._pid = 0
+        self._held = PerProcess(_Server.close, leave=_Server.close)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -136,14 +135,15 @@ class Influxdb3Backend:
         return f"{type(self).__name__}({self.address!r})"
 
     def open(self) -> None:
-        if self._server is None or self._pid != os.getpid():
-            self.close()
-            self._server, self._pid = _Server(self._url), os.getpid()
+        if self._server is None:
+            self._held.put(_Server(self._url))
+
+    @property
+    def _server(self) -> _Server | None:
+        return self._held.get()
 
     def close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        self._held.close()
 
     def write(self, batch: Batch) -> WriteResult:
         if not batch.records:

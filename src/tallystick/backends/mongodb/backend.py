@@ -9,7 +9,6 @@ What it keeps
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from tallystick.backends.mongodb import query as queries
 from tallystick.backends.mongodb.connection import NOT_ALLOWED, connect, driver, short, translated
 from tallystick.backends.mongodb.shape import Native
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
+from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -62,8 +62,7 @@ class MongodbBackend:
         self._database = (url.name if url is not None else "") or database
         self._collection_name: str = self._options.get("collection", "tallystick")
         self._shape = shape or Native()
-        self._client: Any = None
-        self._pid = 0
+        self._held: PerProcess[Any] = PerProcess(_close, given=client)
         self._ready = False
         self._looked = -LOOK_SECONDS
 
@@ -98,7 +97,7 @@ class MongodbBackend:
 
     def open(self) -> None:
         lately = time.monotonic() - self._looked < LOOK_SECONDS
-        if self._client is not None and self._pid == os.getpid() and self._ready and lately:
+        if self._client is not None and self._ready and lately:
             return
         self._connect()
         with self._translated():
@@ -124,19 +123,21 @@ class MongodbBackend:
 
     def _connect(self) -> None:
         """Have a client of this process, which connects when it is first used; a parent's is left to it."""
-        if self._client is None or self._pid != os.getpid():
-            self._client = self._given or connect(self._url, self._driver_options, self.address)
-            self._pid = os.getpid()
+        if self._client is None:
+            given = self._given
+            self._held.put(connect(self._url, self._driver_options, self.address) if given is None else given)
 
     @property
     def _collection(self) -> Any:
         durable = driver().WriteConcern(w="majority", j=True)
         return self._client[self._database].get_collection(self._collection_name, write_concern=durable)
 
+    @property
+    def _client(self) -> Any:
+        return self._held.get()
+
     def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid() and client is not self._given:
-            client.close()
+        self._held.close()
 
     # --- writing ---
 
@@ -217,3 +218,7 @@ class MongodbBackend:
         except Unavailable:
             self.close()  # the next `open` makes a new client
             raise
+
+
+def _close(client: Any) -> None:
+    client.close()

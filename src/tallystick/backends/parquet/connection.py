@@ -1,12 +1,11 @@
 """DuckDB in memory, which writes and reads the files, and its troubles as the library's.
 
-An instance belongs to the process that made it. A forked child makes its own and leaves the old one alone: closing it
-there could wait for threads that the child does not have.
+A forked child makes an instance of its own and leaves its parent's alone: closing that could wait for threads that the
+child does not have.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from tallystick import plugins
 from tallystick.backends._rows import COLUMNS
 from tallystick.backends.parquet.query import patterns
 from tallystick.errors import Misconfigured, SpoolError, Unavailable
+from tallystick.processes import PerProcess
 
 _SETTINGS: Final = {
     "autoinstall_known_extensions": "false",  # nothing is fetched from anywhere
@@ -30,9 +30,6 @@ _READ_JSON: Final = (
 _COPY: Final = (
     "COPY (SELECT {columns} FROM {source}) TO {target} (FORMAT parquet, COMPRESSION {compression}, USE_TMP_FILE false)"
 )
-
-_left_behind: Final[list[Any]] = []
-"""Instances that a fork carried into this process; they stay as they are."""
 
 
 @cache
@@ -50,15 +47,14 @@ class Engine:
 
     def __init__(self, compression: str) -> None:
         self._compression = compression
-        self._instance: Any = None
-        self._pid = 0
+        self._held: PerProcess[Any] = PerProcess(_close)
 
     def cursor(self) -> Any:
         """A connection of its own to this process's instance: threads may not share one."""
-        if self._instance is None or self._pid != os.getpid():
-            self.close()
-            self._instance, self._pid = driver().connect(":memory:", config=_SETTINGS), os.getpid()
-        return self._instance.cursor()
+        instance = self._held.get()
+        if instance is None:
+            instance = self._held.put(driver().connect(":memory:", config=_SETTINGS))
+        return instance.cursor()
 
     def copy(self, cursor: Any, source: str, parameters: list[Any], target: Path, columns: str = "*") -> int:
         """All columns of a source, to which conditions and an order may belong, become a file; how many rows it has."""
@@ -82,11 +78,11 @@ class Engine:
         self.copy(cursor, source, [*cells, patterns([aside])], target, columns)
 
     def close(self) -> None:
-        instance, self._instance = self._instance, None
-        if instance is not None and self._pid == os.getpid():
-            instance.close()
-        elif instance is not None:
-            _left_behind.append(instance)
+        self._held.close()
+
+
+def _close(instance: Any) -> None:
+    instance.close()
 
 
 @contextmanager

@@ -11,7 +11,6 @@ What it keeps
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
@@ -27,6 +26,7 @@ from tallystick.backends.postgresql.connection import ENCRYPTED, answering, conn
 from tallystick.backends.postgresql.foreign import foreign as foreign_source
 from tallystick.backends.postgresql.rows import Native, Row, Shape, copy_texts
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
+from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Header, Record
 
@@ -58,9 +58,8 @@ class PostgresqlBackend:
         self._client = client
         self._schema = self._options.get("schema", schema)
         self._shape = shape or Native()
-        self._connection: Any = None
+        self._held: PerProcess[Any] = PerProcess(_close, given=client)
         self._user = "" if client is None else client.info.user
-        self._pid = 0
         self._ready = False
 
     @classmethod
@@ -82,9 +81,9 @@ class PostgresqlBackend:
     # --- connecting ---
 
     def open(self) -> None:
-        if self._connection is not None and self._pid == os.getpid() and not self._connection.closed:
+        connection = self._connection
+        if connection is not None and not connection.closed:
             return
-        self._connection = None  # a parent's connection is left to it
         with self._translated():
             connection = self._client if self._client is not None else self._connect()
             try:
@@ -94,7 +93,8 @@ class PostgresqlBackend:
                 if connection is not self._client:
                     connection.close()
                 raise
-        self._connection, self._pid, self._ready = connection, os.getpid(), True
+        self._held.put(connection)
+        self._ready = True
         self._days = schemas.Days(connection, self._schema, self._options.get("setup", True))
 
     def _look_at(self, connection: Any) -> None:
@@ -110,10 +110,12 @@ class PostgresqlBackend:
         self._user = connection.info.user
         return connection
 
+    @property
+    def _connection(self) -> Any:
+        return self._held.get()
+
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None and self._pid == os.getpid() and connection is not self._client:
-            connection.close()
+        self._held.close()
 
     # --- writing ---
 
@@ -265,13 +267,11 @@ class PostgresqlBackend:
             with translated(self.address, lambda: schemas.script(self._schema, self._user)):
                 yield
         except Unavailable as error:
-            self._give_up()
+            self.close()  # after trouble on the wire it is of no use; the next `open` makes a new one
             if isinstance(error, Misconfigured):
                 self._ready = False  # tables may have gone, so the next `open` looks
             raise
 
-    def _give_up(self) -> None:
-        """After trouble on the wire the connection is of no use; the next `open` makes a new one."""
-        connection, self._connection = self._connection, None
-        if connection is not None and self._pid == os.getpid() and connection is not self._client:
-            connection.close()
+
+def _close(connection: Any) -> None:
+    connection.close()

@@ -11,7 +11,6 @@ What it keeps
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from tallystick.backends.rethinkdb import query as queries
 from tallystick.backends.rethinkdb.connection import connect, driver, translated
 from tallystick.backends.rethinkdb.shape import Native
 from tallystick.errors import Misconfigured, QueryError, SettingsError, TooLarge, Unavailable
+from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -67,8 +67,7 @@ class RethinkdbBackend:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
                 raise SettingsError(f"backend: {what} {name!r}: RethinkDB's names are of A-Z, a-z, 0-9, _ and - only")
         self._shape = shape or Native()
-        self._connection: Any = None
-        self._pid = 0
+        self._held: PerProcess[Any] = PerProcess(_close, given=client)
         self._ready = False
 
     @classmethod
@@ -88,10 +87,10 @@ class RethinkdbBackend:
     # --- connecting ---
 
     def open(self) -> None:
-        if self._connection is not None and self._pid == os.getpid() and self._connection.is_open():
+        connection = self._connection
+        if connection is not None and connection.is_open():
             return
-        self._connection = self._connect()
-        self._pid = os.getpid()
+        self._held.put(self._connect())
         with self._translated():
             if self._ready or not self._options.get("setup", True):
                 self._run(driver().r.expr(1))
@@ -115,10 +114,12 @@ class RethinkdbBackend:
             return self._given
         return connect(self._url, self.address)
 
+    @property
+    def _connection(self) -> Any:
+        return self._held.get()
+
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None and self._pid == os.getpid() and connection is not self._given:
-            connection.close(noreply_wait=False)
+        self._held.close()
 
     def _run(self, term: Any) -> Any:
         return term.run(self._connection)
@@ -236,6 +237,10 @@ class RethinkdbBackend:
             if isinstance(error, Misconfigured):
                 self._ready = False  # and looks what went away, to make it again if it may
             raise
+
+
+def _close(connection: Any) -> None:
+    connection.close(noreply_wait=False)
 
 
 def _newest(batch: Batch) -> list[int]:

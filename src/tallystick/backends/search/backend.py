@@ -11,7 +11,6 @@ What it keeps
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final, Self
@@ -31,6 +30,7 @@ from tallystick.backends.search.time import Time
 from tallystick.backends.search.wire import PORT, access
 from tallystick.errors import Misconfigured, QueryError, TooLarge, Unavailable
 from tallystick.masking import Secret
+from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -99,8 +99,9 @@ class SearchBackend(ABC):
         self._places = self._access.places if client is None else self._places_of(client)
         self._setup = setup and shape is None
         self._schema = Schema(index, self.tags)
-        self._server: Server | None = None
-        self._made_in = self._opened_in = os.getpid()
+        self._held = PerProcess(Server.close)
+        self._made_here = PerProcess(bool)
+        self._made_here.put(True)
         self._met = self._ready = False
 
     @classmethod
@@ -135,7 +136,7 @@ class SearchBackend(ABC):
     @property
     def _forked(self) -> bool:
         """Whether a client that was handed in belongs to another process."""
-        return self._made_in != os.getpid()
+        return self._made_here.get() is None
 
     # --- the contract -------------------------------------------------------------------------------------------------
 
@@ -209,9 +210,7 @@ class SearchBackend(ABC):
             body["search_after"] = hits[-1]["sort"]
 
     def close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None and self._opened_in == os.getpid():
-            server.close()
+        self._held.close()
 
     # --- care ---------------------------------------------------------------------------------------------------------
 
@@ -236,10 +235,10 @@ class SearchBackend(ABC):
 
         Connections stay when that fails, since they know which hosts have failed.
         """
-        if self._server is None or self._opened_in != os.getpid():
-            self._server, self._opened_in = Server(self._connect(), self.address, self.timeout_seconds), os.getpid()
+        server = self._held.get()
+        if server is None:
+            server = self._held.put(Server(self._connect(), self.address, self.timeout_seconds))
             self._met = self._ready = False
-        server = self._server
         if not self._met:
             info = server.ask("GET", "/")
             if not isinstance(info, dict) or not isinstance(info.get("version"), dict):

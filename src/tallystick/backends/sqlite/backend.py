@@ -29,6 +29,7 @@ from tallystick.backends.sqlite.foreign import answer_foreign
 from tallystick.backends.sqlite.rows import Writer
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
 from tallystick.masking import mask_url
+from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -49,9 +50,6 @@ _PERSON_MUST_ACT: Final = {
 }
 """By primary result code: the remedy. All other trouble (busy, locked, full, input/output, memory) passes by itself."""
 
-_left_behind: Final[list[sqlite3.Connection]] = []
-"""Connections that a fork carried into this process. Closing one here could harm the parent's, so they stay open."""
-
 
 class SqliteBackend:
     """`sqlite:///relative.db`, `sqlite:////absolute/path.db`: three slashes, then the path.
@@ -64,9 +62,8 @@ class SqliteBackend:
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout_seconds: float = 5.0) -> None:
         self.path = own_path(path)
         self.busy_timeout_seconds = busy_timeout_seconds
-        self._connection: sqlite3.Connection | None = None
+        self._held = PerProcess(sqlite3.Connection.close)
         self._writer: Writer | None = None
-        self._pid = 0
         self._file: tuple[int, int] | None = None
 
     @classmethod
@@ -94,7 +91,7 @@ class SqliteBackend:
 
     def open(self) -> None:
         """Cheap when open. A file that was moved away or removed is made anew: writing on would go to nowhere."""
-        if self._writer is None or self._pid != os.getpid() or self._file != _identity(self.path):
+        if self._connection is None or self._file != _identity(self.path):
             self._make_ready()
 
     def write(self, batch: Batch) -> WriteResult:
@@ -121,11 +118,11 @@ class SqliteBackend:
     def close(self) -> None:
         with suppress(sqlite3.Error, Unavailable):  # then the log stays where it is, and `setup` says whose it is
             self._complete()
-        connection, self._connection, self._writer = self._connection, None, None
-        if connection is not None and self._pid == os.getpid():
-            connection.close()
-        elif connection is not None:
-            _left_behind.append(connection)
+        self._held.close()
+
+    @property
+    def _connection(self) -> sqlite3.Connection | None:
+        return self._held.get()
 
     def setup(self) -> list[str]:
         done = self._make_ready()
@@ -149,18 +146,19 @@ class SqliteBackend:
             except BaseException:
                 connection.close()
                 raise
-        self._connection, self._writer = connection, Writer(connection)
-        self._pid, self._file = os.getpid(), _identity(self.path)
+        self._held.put(connection)
+        self._writer, self._file = Writer(connection), _identity(self.path)
         return done
 
     def _complete(self) -> None:
         """Our file was moved away, but its log stayed behind, and the next file of this name throws it away: so what
         stands in the log goes into the moved file first. Raises `Unavailable` while somebody reads that one.
         """
-        if self._connection is None or self._pid != os.getpid() or self._file == _identity(self.path):
+        connection = self._connection
+        if connection is None or self._file == _identity(self.path):
             return
         try:
-            (busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:  # it was moved away because it is damaged: its log stays as it is
