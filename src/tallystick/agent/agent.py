@@ -17,10 +17,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 import weakref
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 from typing import Final, Literal
 
 from tallystick.agent.attempt import Attempt
@@ -32,6 +30,8 @@ from tallystick.errors import SpoolError, Unavailable
 from tallystick.masking import hider
 from tallystick.spool.folder import Folder
 from tallystick.spool.worker import Worker
+from tallystick.threads import Empty, SimpleQueue
+from tallystick.waiting import steady
 
 logger = logging.getLogger("tallystick.agent")
 
@@ -100,7 +100,7 @@ class Agent:
 
     def finish(self, timeout_seconds: float = 0.0) -> None:
         """Go on until the spool is empty, but no longer than this; then stop. Returns at once."""
-        self._finish_by = time.monotonic() + timeout_seconds
+        self._finish_by = steady() + timeout_seconds
         self._stopping = True
         self._wake.put(None)
 
@@ -128,12 +128,12 @@ class Agent:
         """
         done = False
         once = until == "passed"
-        deadline = time.monotonic() + GIVE_WAY_SECONDS if once else float("inf")
+        deadline = steady() + GIVE_WAY_SECONDS if once else float("inf")
         while not done and not self._over():
             try:
                 if self._election.won():
                     done = self._deliver(until)
-                elif time.monotonic() >= deadline or self._stopping:  # another delivers, also what we leave behind
+                elif steady() >= deadline or self._stopping:  # another delivers, also what we leave behind
                     break
                 else:
                     self._wait(TURN_SECONDS if once else ELECTION_SECONDS)
@@ -150,7 +150,7 @@ class Agent:
 
     def _complain(self, error: Exception) -> None:
         """Log what stopped the work before any backend was asked. Only what nobody foresaw has a traceback."""
-        text, when = f"{type(error).__name__}: {error}", time.monotonic()
+        text, when = f"{type(error).__name__}: {error}", steady()
         if text != self._complained[0] or when - self._complained[1] >= AGAIN_SECONDS:
             self._complained = (text, when)
             foreseen = isinstance(error, (SpoolError, Unavailable, OSError))
@@ -175,13 +175,13 @@ class Agent:
             while self._election.kept() and not self._over():
                 stopping = self._stopping  # before the look: it may be set when there was nothing to see yet
                 waits = until == "stopped" and not stopping
-                began = time.monotonic()
+                began = steady()
                 delivery = self._in_hand = source.receive(self.batch_records, POLL_SECONDS if waits else 0.0)
                 if delivery is None:
                     self._keep_house(idle=True)
                     if not waits:
                         return True
-                    self._wait(max(0.0, began + POLL_SECONDS - time.monotonic()))
+                    self._wait(max(0.0, began + POLL_SECONDS - steady()))
                     continue
                 rejected = deliverer.deliver(delivery.batch)
                 if not self._election.kept():
@@ -200,7 +200,7 @@ class Agent:
     # --- keeping house ---
 
     def _keep_house(self, *, idle: bool = False) -> None:
-        source, now = self._source, time.monotonic()
+        source, now = self._source, steady()
         if source is None or not self._election.kept():  # the notes are another agent's
             return
         try:
@@ -217,10 +217,10 @@ class Agent:
 
     def _pause(self, seconds: float, until: Until) -> bool:
         """Wait for a backend and keep house meanwhile; False when delivery is to stop."""
-        deadline = time.monotonic() + seconds
+        deadline = steady() + seconds
         while not self._over() and until != "passed":
             self._keep_house(idle=True)
-            left = deadline - time.monotonic()
+            left = deadline - steady()
             if left <= 0:
                 return True
             self._wait(min(left, HOUSE_SECONDS))
@@ -229,11 +229,11 @@ class Agent:
         return False
 
     def _over(self) -> bool:
-        return self._stopping and time.monotonic() >= self._finish_by
+        return self._stopping and steady() >= self._finish_by
 
     def _wait(self, seconds: float) -> None:
         if self._stopping:
-            seconds = min(seconds, 0.05, max(0.0, self._finish_by - time.monotonic()))
+            seconds = min(seconds, 0.05, max(0.0, self._finish_by - steady()))
         with contextlib.suppress(Empty):
             self._wake.get(timeout=seconds)
             while True:
@@ -241,8 +241,8 @@ class Agent:
 
     def _rest(self, seconds: float) -> None:
         """Wait so long, whoever wakes us meanwhile: a `flush` does so many times a second."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0 and not self._over():
+        deadline = steady() + seconds
+        while (left := deadline - steady()) > 0 and not self._over():
             self._wait(left)
 
     def _leave_to_parent(self) -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from typing import Final
 
 import msgspec
@@ -27,6 +26,7 @@ from tallystick.codec import UNREADABLE, with_checksum, without_checksum
 from tallystick.records import Batch
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
+from tallystick.threads import Lock
 
 CRASHES: Final = 3
 SUSPECTS: Final = 24
@@ -57,7 +57,7 @@ class Attempt:
 
     def __init__(self, folder: Folder) -> None:
         self._fd = os.open(folder.attempt, os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
-        self._lock = threading.Lock()  # the owner of a thread that hangs in its backend gives up for it
+        self._lock = Lock()  # the owner of a thread that hangs in its backend gives up for it
         self._suspects: list[_Place] = []
         with contextlib.suppress(*UNREADABLE):
             notes = msgspec.json.decode(without_checksum(os.pread(self._fd, _SIZE_BYTES, 0)), type=_Notes)

@@ -12,6 +12,7 @@ from tallystick.agent.self_metrics import SelfMetrics
 from tallystick.backends.base import Backend, Managed
 from tallystick.settings import Settings
 from tallystick.spool.folder import Folder
+from tallystick.waiting import steady
 
 logger = logging.getLogger("tallystick.agent")
 
@@ -41,9 +42,9 @@ class Retention:
         self._next = 0.0
 
     def __call__(self, report: Report) -> None:
-        if time.monotonic() < self._next or not isinstance(self._backend, Managed):
+        if steady() < self._next or not isinstance(self._backend, Managed):
             return
-        self._next = time.monotonic() + PRUNE_SECONDS
+        self._next = steady() + PRUNE_SECONDS
         try:
             gone = self._backend.prune(time.time() - self._days * 86_400)
         except (Exception, SystemExit) as error:  # whatever a driver does: delivery goes on, the next hour tries again

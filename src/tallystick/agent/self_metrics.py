@@ -16,6 +16,7 @@ from tallystick.codec import encode_line
 from tallystick.records import COUNTER
 from tallystick.spool.folder import Folder
 from tallystick.spool.spool import Spool
+from tallystick.waiting import steady
 
 EVERY_SECONDS: Final = 60.0
 
@@ -28,12 +29,12 @@ class SelfMetrics:
         self._host = host
         self._recorded: dict[str, float] = {}
         self._own = 0
-        self._next = time.monotonic() + EVERY_SECONDS
+        self._next = steady() + EVERY_SECONDS
 
     def __call__(self, report: Report) -> None:
-        if time.monotonic() < self._next:
+        if steady() < self._next:
             return
-        self._next = time.monotonic() + EVERY_SECONDS
+        self._next = steady() + EVERY_SECONDS
         self.record(report)
 
     def record(self, report: Report) -> None:

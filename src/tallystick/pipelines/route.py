@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +25,7 @@ from tallystick.settings import Settings, unknown_environment
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.spool import Spool
+from tallystick.waiting import Wait
 
 if TYPE_CHECKING:
     from tallystick.agent.agent import Agent
@@ -209,7 +209,7 @@ class SpoolRoute:
         return self._asking.query(query)
 
     def flush(self, timeout_seconds: float) -> bool:
-        deadline = time.monotonic() + timeout_seconds
+        wait = Wait(timeout_seconds)
         targets = asked = self.spool.written()
         while targets:
             if self._agent is not None:
@@ -219,10 +219,10 @@ class SpoolRoute:
             except SpoolTooNew:  # whoever wrote them delivers; the agent's log says what to do
                 return False
             targets = [(s, end) for s, end in targets if at.get(s, 0) < end and self.folder.segment(s).exists()]
-            if targets and time.monotonic() >= deadline:
+            if targets and wait.over:
                 return False
             if targets:
-                time.sleep(min(0.01, max(0.0, deadline - time.monotonic())))
+                wait.sleep(0.01)
         return not self.spool.lost(asked)
 
     def begin_close(self, timeout_seconds: float) -> None:

@@ -16,12 +16,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
 import weakref
 from pathlib import Path
 from typing import Final
 
 from tallystick.errors import SpoolError, SpoolUnsupported
+from tallystick.threads import RLock
 
 try:
     import fcntl
@@ -200,7 +200,7 @@ def is_locked(path: Path) -> bool:
 
 
 _locks: weakref.WeakSet[LockFile] = weakref.WeakSet()
-_opening = threading.RLock()
+_opening = RLock()
 
 
 def _let_go_in_child() -> None:

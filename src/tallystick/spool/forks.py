@@ -13,9 +13,10 @@ Invariants
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from typing import Final, Protocol
+
+from tallystick.threads import RLock
 
 
 class Inherited(Protocol):
@@ -24,7 +25,7 @@ class Inherited(Protocol):
     def forget_parent(self) -> None: ...
 
 
-no_fork: Final = threading.RLock()
+no_fork: Final = RLock()
 _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import Final, Literal
@@ -25,6 +24,7 @@ from tallystick.spool import disk
 from tallystick.spool.folder import Folder, new_segment_id
 from tallystick.spool.segment import Segment
 from tallystick.spool.tally import Tally
+from tallystick.threads import Lock
 
 logger = logging.getLogger("tallystick.spool")
 
@@ -64,7 +64,7 @@ class Maker:
         """For each segment that is being made, the process that does it: a child finds its parent's here, too."""
         self._error: Exception | None = None
         self._logged = float("-inf")
-        self._logging = threading.Lock()
+        self._logging = Lock()
 
     def make(self, *, warm: bool = False, anew: bool = False) -> Segment | None:
         """A new segment, or None when there is no room for it, or it cannot be made."""

@@ -16,7 +16,6 @@ import errno
 import mmap
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -25,6 +24,7 @@ from tallystick.codec import encode_header
 from tallystick.records import Header
 from tallystick.spool import disk
 from tallystick.spool.forks import inherited, no_fork
+from tallystick.threads import Lock
 
 _ZEROS: Final = bytes(1 << 16)
 
@@ -201,7 +201,7 @@ class _AppendOnly:
         self.position = 0
         self._fd = fd
         self._room = size_bytes
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def write(self, line: bytes) -> None:
         with self._lock:
@@ -221,7 +221,7 @@ class _AppendOnly:
 
     def abandon(self) -> None:
         """Without the lock, which in a forked child another thread of the parent may hold for ever."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._room = 0
 
 
@@ -230,7 +230,7 @@ class _Locked:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def write(self, line: bytes) -> None:
         with self._lock:

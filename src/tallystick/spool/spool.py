@@ -16,10 +16,7 @@ Invariants
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Final, Literal
 
 from tallystick.interruptions import from_outside
@@ -31,6 +28,8 @@ from tallystick.spool.making import Maker
 from tallystick.spool.segment import Lines, Segment
 from tallystick.spool.tally import Tally
 from tallystick.spool.worker import Worker
+from tallystick.threads import RLock, SimpleQueue
+from tallystick.waiting import Wait, steady
 
 WhenFull = Literal["drop_new", "drop_old", "block"]
 
@@ -87,8 +86,8 @@ class Spool:
     def _start(self) -> None:
         """The state of a spool that has written nothing in this process."""
         self._process = object()
-        self._lock = threading.RLock()  # a signal handler may record while this thread rotates
-        self._tending = threading.RLock()  # held by the tender while it works
+        self._lock = RLock()  # a signal handler may record while this thread rotates
+        self._tending = RLock()  # held by the tender while it works
         self._wake: SimpleQueue[None] = SimpleQueue()  # an Event could deadlock when a signal handler sets it, too
         self._tended = False
         self._ready: list[Segment] = []
@@ -115,7 +114,7 @@ class Spool:
         """Store a line whatever it takes: open, rotate, wait. False when it was dropped (and counted under `name`)."""
         if self._instead is not None:
             return self._instead.append(line, name)
-        deadline = 0.0
+        wait: Wait | None = None
         if len(line) > self.segment_bytes // 4:
             self.tally.add("dropped", "too_large", name)
             return False
@@ -131,9 +130,9 @@ class Spool:
             if self._advance(segment):
                 continue
             if self.when_full == "block" and not self._closed:
-                deadline = deadline or time.monotonic() + self._block_timeout_seconds
-                if time.monotonic() < deadline:
-                    time.sleep(0.01)
+                wait = wait or Wait(self._block_timeout_seconds)
+                if not wait.over:
+                    wait.sleep(0.01)
                     continue
             self.tally.add("dropped", "closed" if self._closed else self._maker.reason, name)
             self._maker.complain()
@@ -148,9 +147,9 @@ class Spool:
             process = self._process
             if self._segment is not full:  # another thread was here, or a signal handler of this one
                 return True
-            if self._closed or (not self._ready and time.monotonic() < self._full_until):
+            if self._closed or (not self._ready and steady() < self._full_until):
                 return False
-            began = time.monotonic()
+            began = steady()
             following = self._take_ready(full) or self._maker.make() or self._make_with_room(full)
             if self._process is not process:  # what we have is the parent's
                 return True
@@ -160,7 +159,7 @@ class Spool:
                     self._discard_all_if_closed()
                 return not self._closed
             if following is None:
-                ended = time.monotonic()  # not even a disk that hangs takes most of the calls' time
+                ended = steady()  # not even a disk that hangs takes most of the calls' time
                 self._full_until = ended + max(LOOK_AGAIN_SECONDS, 10 * (ended - began))
                 self._wake_tender()
                 return False

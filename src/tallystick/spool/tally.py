@@ -18,7 +18,6 @@ import contextlib
 import mmap
 import os
 import struct
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from tallystick.interruptions import from_outside
 from tallystick.spool import disk
 from tallystick.spool.folder import new_segment_id
 from tallystick.spool.forks import inherited, no_fork
+from tallystick.threads import RLock
 
 SLOT_BYTES: Final = 512
 SLOTS: Final = 128
@@ -64,7 +64,7 @@ class Tally:
         self._stored: dict[Label, int] = {}
         """What of them is in files."""
         self._file: _File | None = None
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._making = False
         self._forgotten = False
 
@@ -158,7 +158,7 @@ class Tally:
 
     def forget(self) -> None:
         """In a forked child: the counts are the parent's."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._forgotten = True
         self._file = None
 

@@ -7,13 +7,24 @@ returns into that wait, has no such thread: it would wait for ever (Python reset
 An interpreter that shuts down starts no more threads (from Python 3.12 on), but waits in our `atexit` hook for those
 that there are. A script that ends with its first record is so far before the second thread is there: then the first
 does the work.
+
+It is a thread of the operating system also where gevent or eventlet made `threading.Thread` a greenlet.
 """
 
 from __future__ import annotations
 
-import _thread
+import contextlib
 import threading
 from collections.abc import Callable
+
+from tallystick.threads import Lock, patched, start_real
+
+
+class _Thread(threading.Thread):
+    def _delete(self) -> None:
+        """It is known under another number when greenlets came after it had started: no reason for a traceback."""
+        with contextlib.suppress(KeyError):
+            super()._delete()  # type: ignore[misc]
 
 
 class Worker:
@@ -22,20 +33,20 @@ class Worker:
     def __init__(self, work: Callable[[], object], name: str) -> None:
         self._work = work
         self._name = name
-        self._working = threading.Lock()
+        self._working = Lock()
         self.ended = False
 
     def start(self) -> None:
         """Returns at once. Where not one thread can be had, as in an `atexit` hook, it has ended."""
         self._working.acquire()
         try:
-            _thread.start_new_thread(self._start, ())
+            start_real(self._run if patched() else self._start, ())
         except RuntimeError:
             self._end()
 
     def _start(self) -> None:
         try:
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            _Thread(target=self._run, name=self._name, daemon=True).start()
         except RuntimeError:
             self._run()
 

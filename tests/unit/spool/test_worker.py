@@ -28,7 +28,7 @@ def test_who_gets_no_thread_at_all_has_ended(monkeypatch: pytest.MonkeyPatch) ->
     def none_left(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("_thread.start_new_thread", none_left)
+    monkeypatch.setattr("tallystick.spool.worker.start_real", none_left)
     worker = Worker(lambda: None, "tallystick-test")
     worker.start()
     assert worker.ended
