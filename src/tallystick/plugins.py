@@ -40,6 +40,30 @@ BACKENDS: Final = {
 """URL scheme → `module:Class`. Each class has a class method `from_url(url)` that connects to nothing yet."""
 
 
+CHANNELS: Final = {
+    "redis": "tallystick.channels.redis:RedisChannel",
+    "rediss": "tallystick.channels.redis:RedisChannel",
+}
+"""URL scheme → `module:Class` of a channel, whose class method `from_url(url)` connects to nothing yet."""
+
+
+def channel_from_url(url: str) -> Any:
+    """The channel that the URL names, not yet opened; it keeps to the protocol `Channel` of `channels/base.py`.
+
+    Raises `SettingsError` for an unknown scheme or a URL that the channel cannot read.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme.lower() not in CHANNELS:
+        raise SettingsError(f"channel: {mask_url(url)!r} names no channel; known are {', '.join(sorted(CHANNELS))}")
+    module, _, name = CHANNELS[scheme.lower()].partition(":")
+    try:
+        return getattr(importlib.import_module(module), name).from_url(url)
+    except SettingsError:
+        raise
+    except ValueError:  # of urllib, which shows parts of the URL in its messages
+        raise SettingsError(f"channel: {mask_url(url)!r} cannot be read; it must be {scheme}://host:port/…") from None
+
+
 def backend_from_url(url: str) -> Any:
     """The backend that the URL names, not yet opened; it keeps to the protocol `Backend` of `backends/base.py`.
 

@@ -17,7 +17,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Self
 
 from tallystick.backends._url import ServerUrl, read_url
@@ -26,6 +26,7 @@ from tallystick.channels.base import LEASE_SECONDS, Entry, Risk, Waiting
 from tallystick.contracts import ACCEPTED, WriteResult
 from tallystick.errors import Misconfigured, TooLarge, Unavailable
 from tallystick.plugins import missing_extra
+from tallystick.processes import PerProcess
 from tallystick.records import Batch
 
 TIMEOUT_SECONDS: Final = 5.0
@@ -69,20 +70,23 @@ class RedisChannel:
         self._url = url
         self.stream: str = url.options.get("stream", "tallystick")
         self.group: str = url.options.get("group", "default")
-        self._redis: Any = None
+        self._held: PerProcess[Any] = PerProcess(_close)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
         tls = url.startswith("rediss:")
-        return cls(read_url(url, default_port=6379, tls=tls, options={"stream": str, "group": str}))
+        options = {"stream": str, "group": str, "lease_seconds": float}
+        return cls(read_url(url, default_port=6379, tls=tls, options=options))
 
     @property
     def address(self) -> str:
         return f"{self._url.scheme}://{self._url.places[0]}/{self._url.name or '0'}?stream={self.stream}"
 
+    @property
+    def _redis(self) -> Any:
+        return self._held.get() or self._held.put(connect(self._url))
+
     def open(self) -> None:
-        if self._redis is None:
-            self._redis = connect(self._url)
         with answers(self.address):
             self._redis.ping()
 
@@ -95,9 +99,7 @@ class RedisChannel:
         return ACCEPTED
 
     def close(self) -> None:
-        redis, self._redis = self._redis, None
-        if redis is not None:
-            redis.close()
+        self._held.close()
 
     def receiver(self, group: str) -> RedisReceiver:
         return RedisReceiver(self._url, self.address, self.stream, group)
@@ -142,12 +144,15 @@ class RedisReceiver:
         self._stream = stream
         self._group = group
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._redis: Any = None
+        self._lease_seconds = float(url.options.get("lease_seconds", LEASE_SECONDS))
+        self._held: PerProcess[Any] = PerProcess(_close)
         self._next_claim = self._next_trim = 0.0
 
+    @property
+    def _redis(self) -> Any:
+        return self._held.get() or self._held.put(connect(self._url))
+
     def open(self) -> None:
-        if self._redis is None:
-            self._redis = connect(self._url)
         with answers(self._address):
             try:
                 self._redis.xgroup_create(self._stream, self._group, id="0", mkstream=True)
@@ -162,7 +167,7 @@ class RedisReceiver:
     def _left_behind(self) -> Entry | None:
         if time.monotonic() < self._next_claim:
             return None
-        idle = int(LEASE_SECONDS * 1000)
+        idle = int(self._lease_seconds * 1000)
         found = self._redis.xautoclaim(self._stream, self._group, self.consumer, idle, "0-0", count=1)[1]
         if not found:
             self._next_claim = time.monotonic() + CLAIM_SECONDS
@@ -211,15 +216,14 @@ class RedisReceiver:
             first = self._redis.xpending(self._stream, group["name"])["min"] if group["pending"] else None
             settled.append(_place(first) if first else _after(group["last-delivered-id"]))
         if settled:
-            self._redis.xtrim(self._stream, minid="%d-%d" % min(settled), approximate=False)
+            milliseconds, number = min(settled)
+            self._redis.xtrim(self._stream, minid=f"{milliseconds}-{number}", approximate=False)
         for found in self._redis.xinfo_consumers(self._stream, self._group):
             if not found["pending"] and found["idle"] > GONE_SECONDS * 1000:
                 self._redis.xgroup_delconsumer(self._stream, self._group, found["name"])
 
     def close(self) -> None:
-        redis, self._redis = self._redis, None
-        if redis is not None:
-            redis.close()
+        self._held.close()
 
 
 def connect(url: ServerUrl) -> Any:
@@ -278,6 +282,11 @@ def _redis() -> Any:
     except ImportError as error:
         raise missing_extra("redis", error) from error
     return redis
+
+
+def _close(redis: Any) -> None:
+    with suppress(Exception):
+        redis.close()
 
 
 def _place(identity: bytes) -> tuple[int, int]:

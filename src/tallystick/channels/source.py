@@ -179,7 +179,5 @@ class ChannelSource:
         self._channel.close()
 
 
-
-
 def _note(batch: Batch) -> str:
     return f"settling:{batch.segment}:{batch.start}"

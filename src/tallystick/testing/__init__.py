@@ -41,7 +41,7 @@ else:
     pytest.register_assert_rewrite(
         *(
             f"tallystick.testing.{part}"
-            for part in ("base", "roundtrip", "idempotency", "answers", "hostile", "lifecycle", "copying")
+            for part in ("base", "roundtrip", "idempotency", "answers", "hostile", "lifecycle", "copying", "channels")
         )
     )
     from tallystick.testing.base import deliver
