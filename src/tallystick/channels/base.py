@@ -3,10 +3,11 @@
 What a channel must keep:
 
 - `write` returns when the broker has the batch durably, in the broker's own sense. It sends `wire.pack(batch)` and
-  never looks at a record. A batch beyond the broker's limit raises `TooLarge`, before it is sent where the limit is known.
-- A `Receiver` gives an entry to one agent at a time. The broker's lease holds it (`keep` extends it), and what an agent
-  does not settle comes again, elsewhere within 30 s. `ack` and `keep` of an entry that the broker has given to another
-  agent do nothing.
+  never looks at a record. A batch beyond the broker's limit raises `TooLarge`, before it is sent where the limit is
+  known.
+- A `Receiver` gives an entry to one agent at a time. The broker's lease holds it (`keep` extends it), and what an
+  agent does not settle comes again, elsewhere within 30 s. `ack` and `keep` of an entry that the broker has given to
+  another agent do nothing.
 - Own short timeouts on every call; a broker that does not answer raises `Unavailable`. Nothing crosses a fork.
 - Nothing that arrives is run: an entry is bytes.
 """
