@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
+from tallystick.agent import leaving
 from tallystick.agent.attempt import Attempt
 from tallystick.agent.delivery import Deliverer, Stopped
 from tallystick.agent.election import Election
@@ -91,6 +92,7 @@ class Agent:
     def start(self) -> None:
         """Run in a daemon thread of this process. Idempotent."""
         if self._thread is None and not self._stopping:
+            leaving.watch(_leave_all)
             thread = self._thread = Worker(self.run, "tallystick-agent")
             thread.start()
 
@@ -114,8 +116,8 @@ class Agent:
         return thread.ended
 
     def leave(self) -> None:
-        """It hangs in its backend and is left there until the process ends: that is to be no crash of the records that
-        are on their way.
+        """The process ends while this is at work, or hangs in its backend: that accuses none of the records on their
+        way.
         """
         if self._attempt is not None:
             self._attempt.close()
@@ -249,12 +251,18 @@ class Agent:
         """In a forked child: the thread is not here, and connection and locks are the parent's."""
         self._stopping = True
         self._thread = None
-        _of_the_parent.append((self.target, self._source))
+        _of_the_parent.append((self.target, self._source, self._attempt))
+        self._attempt = None
 
 
 _agents: weakref.WeakSet[Agent] = weakref.WeakSet()
 _of_the_parent: list[object] = []
 """Never freed: closing an inherited connection would close it for the parent, too."""
+
+
+def _leave_all() -> None:
+    for agent in list(_agents):
+        agent.leave()
 
 
 def _after_fork_in_child() -> None:

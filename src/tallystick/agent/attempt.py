@@ -9,9 +9,9 @@ Invariants
   first: where these hang or crash, too, it is not the record. Only a record without neighbours has no such witnesses.
 - A single record at which three crashes happened is not tried again: it goes to the dead letters (quarantine).
 - A note that is not whole accuses nobody.
-- A stop on purpose is no crash, also when the backend hangs and is left to itself. (A process that is killed from
-  outside three times, each time while the same record was on its way, may quarantine that record; it can be retried
-  from the dead letters.)
+- A stop on purpose is no crash, also when the backend hangs and is left to itself, and neither is an `os._exit` (see
+  leaving.py). (A process that is killed from outside three times, each time while the same record was on its way, may
+  quarantine that record; it can be retried from the dead letters.)
 """
 
 from __future__ import annotations

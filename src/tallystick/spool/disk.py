@@ -182,6 +182,14 @@ class LockFile:
         except OSError:
             return False
 
+    def touch(self) -> bool:
+        """Set the file's time, when the lock is held. Whether it is."""
+        if not self.held:
+            return False
+        with contextlib.suppress(OSError):
+            os.utime(self._fd)
+        return True
+
     def release(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:

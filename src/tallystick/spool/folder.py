@@ -7,6 +7,7 @@
     positions.json      how far delivery has come (a hint), and the counts
     dead.jsonl          dead letters and what became of them        dead.lock   guards it
     agent.lock          whoever holds it delivers      process.lock   held by a `tallystick agent`
+    takeover.lock       guards the removal of either, when its holder does not move
     delivering.json     what is being delivered from segments with a living writer      delivering.lock   guards it
     agent.json          the one who delivers: heartbeat and last error      attempt   what it is delivering
     reserve             room that is freed when the disk is full
@@ -55,6 +56,7 @@ class Folder:
         self.dead_lock = self.path / "dead.lock"
         self.agent_lock = self.path / "agent.lock"
         self.process_lock = self.path / "process.lock"
+        self.takeover_lock = self.path / "takeover.lock"
         self.delivering = self.path / "delivering.json"
         self.delivering_lock = self.path / "delivering.lock"
         self.agent = self.path / "agent.json"
@@ -67,7 +69,14 @@ class Folder:
     @property
     def files(self) -> list[Path]:
         """Those that the pipeline has besides its segments and its database, there or not."""
-        of_the_agent = [self.agent_lock, self.process_lock, self.agent, self.attempt, self.positions]
+        of_the_agent = [
+            self.agent_lock,
+            self.process_lock,
+            self.takeover_lock,
+            self.agent,
+            self.attempt,
+            self.positions,
+        ]
         of_all = [self.dead, self.dead_lock, self.delivering, self.delivering_lock, self.reserve, self.about]
         return of_the_agent + of_all
 
