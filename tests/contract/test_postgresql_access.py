@@ -212,6 +212,17 @@ PASSING = {
     "40P01": "a deadlock",
     "58030": "input/output error",
     "XX000": "an error of its own",
+    "08P01": "a pooler's word",
+    "0A000": "not supported",
+    "26000": "a prepared statement of another session",
+    "25P02": "a transaction that failed",
+    "34000": "a cursor of another session",
+    "38000": "a procedure of another's",
+    "53400": "a limit of the configuration",
+    "55000": "not in the right state",
+    "72000": "a snapshot too old",
+    "F0000": "a configuration file",
+    "HV000": "a foreign server",
 }
 
 
@@ -238,7 +249,7 @@ def test_what_a_person_must_mend_keeps_everything(backend: PostgresqlBackend, st
     assert len(ids(backend)) == 20
 
 
-@pytest.mark.parametrize("state", ["22001", "22003", "22P02", "22P05", "23502", "23505", "23514"])
+@pytest.mark.parametrize("state", ["22001", "22003", "22P02", "22P05", "23502", "23505", "23514", "44000", "54000", "P0001"])
 @pytest.mark.parametrize("own_id", [None, "mine"])
 def test_a_type_conflict_rejects_the_conflicting_records_alone(
     backend: PostgresqlBackend, state: str, own_id: str | None

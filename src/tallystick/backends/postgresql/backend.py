@@ -7,13 +7,14 @@ What it keeps
 - A server that does not answer is noticed after `timeout_seconds`, on each exchange with it; the connection is then
   given up. Nothing crosses a fork: a connection is used only by the process that made it.
 - A value that the server refuses fails the COPY as a whole; the batch is then written record by record, in savepoints.
+- Only errors that may be a record's doing (`connection.blames_a_record`) reject one; all others keep the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tallystick.backends._sql import Range, covered, lost_segment, not_stored
@@ -22,13 +23,25 @@ from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.postgresql import care, segments
 from tallystick.backends.postgresql import query as queries
 from tallystick.backends.postgresql import schema as schemas
-from tallystick.backends.postgresql.connection import ENCRYPTED, answering, connect, driver, translated
+from tallystick.backends.postgresql.connection import (
+    ENCRYPTED,
+    TIMEOUT_SECONDS,
+    answering,
+    blames_a_record,
+    connect,
+    driver,
+    settle,
+    translated,
+)
 from tallystick.backends.postgresql.foreign import foreign as foreign_source
 from tallystick.backends.postgresql.rows import Native, Row, Shape, copy_texts
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Header, Record
+
+_UNFIT: Final = (TypeError, ValueError, OverflowError)
+"""What the driver, or we, raise for a value that cannot be sent."""
 
 
 class PostgresqlBackend:
@@ -128,13 +141,15 @@ class PostgresqlBackend:
             self._days.have({r.timestamp_ns // schemas.DAY_NS for r in batch.records if not r.replaces})
             try:
                 return WriteResult(self._transaction(batch, carefully=False))
-            except (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError):
+            except (psycopg.Error, *_UNFIT) as error:
+                if isinstance(error, psycopg.Error) and not blames_a_record(error):
+                    raise
                 return WriteResult(self._transaction(batch, carefully=True))
 
     def _transaction(self, batch: Batch, *, carefully: bool) -> dict[int, str]:
         connection, row = self._connection, self._shape.writer()
         rejected: dict[int, str] = {}
-        with connection.transaction():
+        with self._settled(connection):
             connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (schemas.SEGMENT_LOCK, batch.segment))
             segment, stored = segments.known(connection, self._schema, batch)
             fresh = not_stored(batch, stored)
@@ -185,19 +200,21 @@ class PostgresqlBackend:
             try:
                 with self._connection.transaction():
                     self._insert([batch.records[index]], segment, row)
-            except (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError) as error:
+            except (psycopg.Error, *_UNFIT) as error:
+                if isinstance(error, psycopg.Error) and not blames_a_record(error):
+                    raise
                 rejected[index] = f"{type(error).__name__}: {error}"
         return rejected
 
     # --- asking ---
 
     def query(self, query: Query) -> list[Series]:
-        with answering(self.address), self._reader() as connection:
+        with answering(self.address), self._reader() as connection, self._settled(connection):
             return queries.answer(connection, query, queries.native(self._schema), [])
 
     def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
         psycopg = driver()
-        with answering(foreign.source), self._reader() as connection:
+        with answering(foreign.source), self._reader() as connection, self._settled(connection):
             try:
                 return queries.answer(connection, query, *foreign_source(connection, foreign))
             except (psycopg.ProgrammingError, psycopg.DataError) as error:
@@ -218,7 +235,7 @@ class PostgresqlBackend:
         with (
             answering(self.address),
             self._reader() as connection,
-            connection.transaction(),
+            self._settled(connection),
             connection.cursor("records") as cursor,
         ):
             for row in cursor.execute(sql, parameters):
@@ -241,6 +258,13 @@ class PostgresqlBackend:
                 return
             with self._connect() as connection:
                 yield connection
+
+    @contextmanager
+    def _settled(self, connection: Any) -> Iterator[None]:
+        """A transaction with the settings that it relies on."""
+        with connection.transaction():
+            settle(connection, float(self._options.get("timeout_seconds", TIMEOUT_SECONDS)))
+            yield
 
     # --- looking after it ---
 

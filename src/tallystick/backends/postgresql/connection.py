@@ -1,4 +1,8 @@
-"""Connections to PostgreSQL that notice a silent server, and the driver's errors as the library's."""
+"""Connections to PostgreSQL that notice a silent server, and the driver's errors as the library's.
+
+A pooler that shares connections by the transaction (PgBouncer, RDS Proxy) may carry each transaction to another session
+of the server. So nothing of ours outlives its transaction: no prepared statement, no `SET`, no lock of a session.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,16 @@ VERIFIED: Final = "verify-full"
 ENCRYPTED: Final = frozenset(("require", "verify-ca", VERIFIED))
 """The values of `sslmode` with which nothing is sent in the clear."""
 
+_SETTINGS: Final = (
+    "SELECT set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO', true),"
+    " set_config('extra_float_digits', '3', true), set_config('standard_conforming_strings', 'on', true),"
+    " set_config('statement_timeout', %s, true),"
+    " set_config('synchronous_commit', CASE setting WHEN 'off' THEN 'on' ELSE setting END, true)"
+    " FROM current_setting('synchronous_commit') AS setting"
+)
+STATEMENT_TIMEOUTS: Final = 6
+"""A statement is many exchanges, each of which has the URL's timeout; the whole has this many of them."""
+
 _PERSON_MUST_ACT: Final = {
     "28": "correct user and password",
     "3D": "create the database, or correct its name",
@@ -27,6 +41,10 @@ _PERSON_MUST_ACT: Final = {
     "25006": "connect to the primary: this server is read-only",
 }
 """By SQLSTATE or its class: the remedy."""
+
+_BLAMES_THE_RECORD: Final = ("21", "22", "23", "44", "54", "P0")
+"""Classes of SQLSTATE that may be a record's doing: a value that does not fit, a constraint, a row that is too large for
+an index, a raising trigger. All others are the connection's or the server's state, whatever was sent."""
 
 _WHILE_CONNECTING: Final = {
     "certificate verify failed": "name the certificate of the authority that signed the server's with ca_file=;"
@@ -74,10 +92,18 @@ def connect(url: ServerUrl) -> Any:
         password=url.password.reveal() if url.password else None,
         connect_timeout=max(1, round(options.get("connect_timeout_seconds", min(CONNECT_SECONDS, seconds)))),
         application_name="tallystick",
+        client_encoding="utf8",
         autocommit=True,
+        prepare_threshold=None,
         **_tls(url),
         **({"target_session_attrs": "read-write"} if len(url.hosts) > 1 else {}),  # of several, the primary
     )
+
+
+def settle(connection: Any, timeout_seconds: float) -> None:
+    """What this transaction relies on, whatever server, database and user say: they may cut digits off numbers, give
+    times in another form or zone, end statements too soon, or answer before a commit is on the disk."""
+    connection.execute(_SETTINGS, (str(round(1000 * STATEMENT_TIMEOUTS * timeout_seconds)),))
 
 
 def _tls(url: ServerUrl) -> dict[str, str]:
@@ -114,8 +140,8 @@ def answering(address: str) -> Iterator[None]:
 
 @contextmanager
 def translated(address: str, script: Callable[[], str]) -> Iterator[None]:
-    """The driver's errors as ours; `script` gives what an administrator runs. What names no cause that we know goes on
-    as it is: then the agent bisects the batch."""
+    """The driver's errors as ours; `script` gives what an administrator runs. Only what blames a record goes on as it
+    is."""
     psycopg = driver()
     try:
         yield
@@ -126,6 +152,13 @@ def translated(address: str, script: Callable[[], str]) -> Iterator[None]:
         remedy = next((remedy for sign, remedy in known.items() if fits(sign)), None)
         if remedy is not None:
             raise Misconfigured(f"{address}: {text}; {remedy.format(script=script())}") from error
-        if isinstance(error, psycopg.OperationalError | psycopg.InternalError):
-            raise Unavailable(f"{address}: {text}") from error
-        raise
+        if blames_a_record(error):
+            raise
+        raise Unavailable(f"{address}: {text}") from error
+
+
+def blames_a_record(error: Any) -> bool:
+    """Whether the driver's error may be a record's doing. One without a SQLSTATE never left this process."""
+    if error.sqlstate is None:
+        return isinstance(error, driver().DataError)
+    return bool(error.sqlstate.startswith(_BLAMES_THE_RECORD))
