@@ -61,10 +61,26 @@ class Secret:
         return bool(self._text)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
+        return isinstance(other, Secret) and other.reveal() == self.reveal()
 
     def __hash__(self) -> int:
-        return hash(self._text)
+        return hash(self.reveal())
+
+
+class ReadSecret(Secret):
+    """A secret that is read each time it is revealed, since it may be another one by then."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], str]) -> None:
+        super().__init__("")
+        self._read = read
+
+    def reveal(self) -> str:
+        return self._read()
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def mask_url(url: str) -> str:

@@ -182,6 +182,27 @@ def test_a_server_without_tls_is_not_believed_to_have_it() -> None:
         PostgresqlBackend.from_url(f"{service('postgresql')}?sslmode=require").open()
 
 
+def test_a_changed_password_in_its_file_needs_no_restart(guarded: str, tmp_path: Path) -> None:
+    administrator = f"postgresql://postgres@{guarded}"
+    file = tmp_path / "password"
+    file.write_text("right\n")
+    made = PostgresqlBackend.from_url(f"postgresql://ada@{guarded}?schema={new_name()}&password_file={file}")
+    write_once(made, make_batch(*counters(3)))
+    end = f"SELECT pg_terminate_backend({made._connection.info.backend_pid}, 5000)"
+    run("ALTER ROLE ada PASSWORD 'changed'", end, url=administrator)
+    batch = make_batch(*counters(3))
+    try:
+        for _ in range(2):  # the connection has gone, and then the old password no longer lets in
+            with pytest.raises(Unavailable):
+                write_once(made, batch)
+        file.write_text("changed\n")
+        write_once(made, batch)
+        assert len(ids(made)) == 6
+        made.close()
+    finally:
+        run("ALTER ROLE ada PASSWORD 'right'", url=administrator)
+
+
 # --- what the server says ---------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,8 @@
 
 Invariants
 - A secret is a `Secret` from here on. Options that are secrets are never in the URL itself: `api_key_env=ES_KEY` names
-  an environment variable, `api_key_file=/run/secrets/key` a file; the same goes for `password`.
+  an environment variable, `api_key_file=/run/secrets/key` a file; the same goes for `password`. A file is read at each
+  connect, so a secret that is changed there needs no restart.
 - No message shows more of the URL than its masked form.
 - Credentials travel unencrypted only to this very machine, unless `allow_plain_credentials=yes` says otherwise.
 """
@@ -22,7 +23,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tallystick.errors import Misconfigured, SettingsError
-from tallystick.masking import Secret, mask_url
+from tallystick.masking import ReadSecret, Secret, mask_url
 
 OPTIONS: Final[dict[str, type]] = {
     "timeout_seconds": float,
@@ -192,9 +193,17 @@ def _secret(key: str, text: str, shown: str) -> Secret:
             raise SettingsError(f"backend: {shown!r}: {key} names the environment variable {text}, which is not set")
         return Secret(value)
     try:
-        value = Path(text).read_text().strip()
+        _file_text(key, text)  # wrong at the start is a wrong setting, and later one more trouble to wait out
+    except Misconfigured as error:
+        raise SettingsError(f"backend: {shown!r}: {error}") from None
+    return ReadSecret(lambda: _file_text(key, text))
+
+
+def _file_text(key: str, path: str) -> str:
+    try:
+        value = Path(path).read_text().strip()
     except (OSError, ValueError) as error:
-        raise SettingsError(f"backend: {shown!r}: {key}: cannot read {text} ({type(error).__name__})") from None
+        raise Misconfigured(f"{key}: cannot read {path} ({type(error).__name__})") from None
     if not value:
-        raise SettingsError(f"backend: {shown!r}: {key}: the file {text} is empty")
-    return Secret(value)
+        raise Misconfigured(f"{key}: the file {path} is empty")
+    return value

@@ -159,7 +159,7 @@ class ClickhouseBackend:
         """A client for one question: the open one (without a session, threads may share it), else one of its own."""
         with self._translated():
             opened = self._client
-            if opened is not None:
+            if opened is not None and self._ready:
                 yield opened
                 return
             client = self._connect()

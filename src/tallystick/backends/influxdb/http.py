@@ -13,7 +13,7 @@ import select
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -62,9 +62,10 @@ class Unseen(Missing):
 
 
 class Http:
-    """`authorization` is the value of the header of that name. Used by one thread at a time."""
+    """`authorization` gives the value of the header of that name, and is asked at each connect. Used by one thread at a
+    time."""
 
-    def __init__(self, url: ServerUrl, address: str, authorization: str | None) -> None:
+    def __init__(self, url: ServerUrl, address: str, authorization: Callable[[], str] | None) -> None:
         options = url.options
         self.address = address
         self.timeout_seconds: float = options.get("timeout_seconds", 10.0)
@@ -72,26 +73,27 @@ class Http:
         self._host, self._port = url.hosts[0]
         self._tls = tls_context(options) if url.scheme.endswith("+https") else None
         self._headers = {"Accept": "application/json", "User-Agent": "tallystick"}
-        if authorization is not None:
-            self._headers["Authorization"] = authorization
+        self._authorization = authorization
         self._compress: bool = options.get("gzip", not is_loopback(self._host))
         # In a forked child a close ends the child's descriptor and leaves the parent's alone.
         self._held = PerProcess(http.client.HTTPConnection.close, leave=http.client.HTTPConnection.close)
 
     def request(self, method: str, target: str, body: bytes | None = None, content_type: str = "text/plain") -> Answer:
         """Raises `Unavailable` when no whole answer came in time, `Misconfigured` when TLS refuses the server."""
+        connection = self._connected()
         headers = dict(self._headers)
         if body is not None:
             headers["Content-Type"] = content_type
             if self._compress and len(body) > 1_000:
                 body, headers["Content-Encoding"] = gzip.compress(body, 1, mtime=0), "gzip"
-        connection = self._connected()
         with self._given_up_on_trouble():
             # A server that refuses may not read on; it has answered then.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, target, body, headers)
             response = connection.getresponse()
             content = response.read()
+            if response.status in (401, 403):
+                self.close()  # the next connect asks for the credentials again: they may have been changed
             return Answer(response.status, content, {name.lower(): value for name, value in response.getheaders()})
 
     @contextlib.contextmanager
@@ -118,6 +120,8 @@ class Http:
         if connection is not None and _quiet(connection.sock):
             return connection
         self.close()
+        if self._authorization is not None:
+            self._headers["Authorization"] = self._authorization()
         where: dict[str, Any] = {"host": self._host, "port": self._port, "timeout": self._connect_seconds}
         if self._tls is None:
             connection = http.client.HTTPConnection(**where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
@@ -58,8 +58,6 @@ class _ShardClosed(Unavailable):
 class InfluxqlServer(ABC):
     """One server with one database, and one connection to it. Used by one thread at a time; `again` makes another."""
 
-    _authorization: str | None = None
-
     def __init__(self, url: ServerUrl) -> None:
         if len(url.hosts) != 1:
             raise SettingsError(
@@ -71,7 +69,11 @@ class InfluxqlServer(ABC):
         self.address = f"{url.scheme}://{url.places[0]}/{quote(url.name)}"
         self.database = url.name
         self.policy: str | None = None
-        self.http = Http(url, self.address, self._authorization)
+        self.http = Http(url, self.address, self._authorization())
+
+    def _authorization(self) -> Callable[[], str] | None:
+        """What gives the header of that name, where the URL has credentials."""
+        return None
 
     def again(self) -> Self:
         """The same server by a connection of its own."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 from urllib.parse import urlencode
@@ -28,10 +28,12 @@ class Server1(InfluxqlServer):
     """InfluxDB 1. The database is made with `retention_days`; so is a `retention_policy` that is not there yet."""
 
     def __init__(self, url: ServerUrl) -> None:
-        if url.user is not None:
-            self._authorization = basic(url.user, url.password.reveal() if url.password else "")
         super().__init__(url)
         self.policy = url.options.get("retention_policy")
+
+    def _authorization(self) -> Callable[[], str] | None:
+        user, password = self.url.user, self.url.password
+        return None if user is None else lambda: basic(user, password.reveal() if password else "")
 
     @property
     def _write_target(self) -> str:
@@ -70,11 +72,13 @@ class Server2(InfluxqlServer):
     """InfluxDB 2. Without `org`, it is the one that a bucket of this name is found in."""
 
     def __init__(self, url: ServerUrl) -> None:
-        if token := url.options.get("token"):
-            self._authorization = f"Token {token.reveal()}"
         super().__init__(url)
         self._is_default = False  # whether the bucket is the database's default, which alone InfluxQL deletes from
         self._place = {"bucket": url.name} | ({"org": url.options["org"]} if url.options.get("org") else {})
+
+    def _authorization(self) -> Callable[[], str] | None:
+        token = self.url.options.get("token")
+        return None if token is None else lambda: f"Token {token.reveal()}"
 
     def again(self) -> Self:
         other = super().again()

@@ -47,7 +47,7 @@ class _Server:
             raise SettingsError(f"backend: {url.name!r} is no database of InfluxDB 3; take letters, digits, _ and -")
         self.address = f"{url.scheme}://{url.places[0]}/{quote(url.name)}"
         token = url.options.get("token")
-        self._http = Http(url, self.address, f"Bearer {token.reveal()}" if token else None)
+        self._http = Http(url, self.address, (lambda: f"Bearer {token.reveal()}") if token else None)
         self.database = url.name
 
     def close(self) -> None:

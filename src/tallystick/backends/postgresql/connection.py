@@ -43,8 +43,8 @@ _PERSON_MUST_ACT: Final = {
 """By SQLSTATE or its class: the remedy."""
 
 _BLAMES_THE_RECORD: Final = ("21", "22", "23", "44", "54", "P0")
-"""Classes of SQLSTATE that may be a record's doing: a value that does not fit, a constraint, a row that is too large for
-an index, a raising trigger. All others are the connection's or the server's state, whatever was sent."""
+"""Classes of SQLSTATE that may be a record's doing: a value that does not fit, a constraint, a row that is too large
+for an index, a raising trigger. All others are the connection's or the server's state, whatever was sent."""
 
 _WHILE_CONNECTING: Final = {
     "certificate verify failed": "name the certificate of the authority that signed the server's with ca_file=;"

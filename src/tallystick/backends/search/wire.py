@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tallystick.backends._url import place, read_hosts, refuse_plain_credentials
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
-from tallystick.masking import Secret
+from tallystick.masking import ReadSecret, Secret
 
 PORT: Final = 9200
 
@@ -51,28 +51,32 @@ def access(
     """Raises `SettingsError` for hosts that cannot be read and credentials that contradict each other."""
     text = hosts if isinstance(hosts, str) else ",".join(hosts)
     found = tuple(dict.fromkeys(read_hosts(text, PORT, text)))
-    authorization = _authorization(user, _plain(password), _plain(api_key), _plain(bearer_token))
+    authorization = _authorization(user, _secret(password), _secret(api_key), _secret(bearer_token))
     if authorization is not None and tls is None and not allow_plain_credentials:
         refuse_plain_credentials(found, text)
     return Access(found, authorization, tls, timeout_seconds, min(connect_timeout_seconds, timeout_seconds))
 
 
-def _plain(secret: str | Secret | None) -> str | None:
-    return secret.reveal() if isinstance(secret, Secret) else secret
+def _secret(given: str | Secret | None) -> Secret | None:
+    return Secret(given) if isinstance(given, str) else given
 
 
 def _authorization(
-    user: str | None, password: str | None, api_key: str | None, bearer_token: str | None
+    user: str | None, password: Secret | None, api_key: Secret | None, bearer_token: Secret | None
 ) -> Secret | None:
     if (user is None) != (password is None):
         raise SettingsError("backend: a user needs a password, and a password a user: user:password@ or password_file=")
     if sum(part is not None for part in (user, api_key, bearer_token)) > 1:
         raise SettingsError("backend: give one of user and password, api_key, bearer_token")
-    if user is not None:
-        return Secret(f"Basic {_base64(f'{user}:{password}')}")
+    if password is not None:
+        return ReadSecret(lambda: f"Basic {_base64(f'{user}:{password.reveal()}')}")
     if api_key is not None:
-        return Secret(f"ApiKey {_base64(api_key) if ':' in api_key else api_key}")
-    return None if bearer_token is None else Secret(f"Bearer {bearer_token}")
+        return ReadSecret(lambda: _api_key(api_key.reveal()))
+    return None if bearer_token is None else ReadSecret(lambda: f"Bearer {bearer_token.reveal()}")
+
+
+def _api_key(key: str) -> str:
+    return f"ApiKey {_base64(key) if ':' in key else key}"
 
 
 def _base64(text: str) -> str:
