@@ -270,7 +270,10 @@ def test_what_a_person_must_mend_keeps_everything(backend: PostgresqlBackend, st
     assert len(ids(backend)) == 20
 
 
-@pytest.mark.parametrize("state", ["22001", "22003", "22P02", "22P05", "23502", "23505", "23514", "44000", "54000", "P0001"])
+BLAMING = ["22001", "22003", "22P02", "22P05", "23502", "23505", "23514", "44000", "54000", "P0001"]
+
+
+@pytest.mark.parametrize("state", BLAMING)
 @pytest.mark.parametrize("own_id", [None, "mine"])
 def test_a_type_conflict_rejects_the_conflicting_records_alone(
     backend: PostgresqlBackend, state: str, own_id: str | None

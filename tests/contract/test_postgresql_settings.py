@@ -68,7 +68,8 @@ def ascii_url() -> Iterator[str]:
 def test_a_database_without_an_encoding_stores_and_finds_every_text(ascii_url: str) -> None:
     with opened(ascii_url) as backend:
         placed = Record(at(1), "event", "placed", {"at": "Łódź"}, own_id="ü")
-        assert backend.write(make_batch(Record(at(0), "counter", "orders", 1, tags={"city": "Zürich"}), placed)) == ACCEPTED
+        bought = Record(at(0), "counter", "orders", 1, tags={"city": "Zürich"})
+        assert backend.write(make_batch(bought, placed)) == ACCEPTED
         (found,) = backend.query(Query("orders", by="city"))
         assert found.tags == {"city": "Zürich"}
         assert [record.value for record in backend.records(Query("placed"))] == [{"at": "Łódź"}]
