@@ -14,11 +14,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from tallystick.agent.attempt import Attempt
 from tallystick.agent.report import Report
 from tallystick.agent.retry import Backoff
+from tallystick.agent.seldom import Seldom
 from tallystick.contracts import Target, WriteResult, takes_bytes
 from tallystick.errors import Misconfigured, TallystickError, TooLarge, Unavailable
 from tallystick.records import Batch
@@ -39,6 +41,7 @@ class Deliverer:
         self._report = report
         self._pause = pause
         self._backoff = Backoff()
+        self._seldom = Seldom()
         self._open = False
 
     def deliver(self, batch: Batch) -> dict[int, str]:
@@ -56,7 +59,21 @@ class Deliverer:
                     rejected[places[offset]] = self._report.hide(str(why))
         for part in condemned:  # the very last, for should the agent die before, it would forget what they did
             rejected[places[part.offsets[0]]] = self._attempt.quarantine(part)
+        if rejected:
+            self._report.rejected(len(rejected))
+            self._mourn(rejected)
         return rejected
+
+    def _mourn(self, rejected: dict[int, str]) -> None:
+        """One line for each reason, as long as it was not said a moment ago."""
+        for reason, count in Counter(rejected.values()).items():
+            if told := self._seldom.due(reason, count):
+                logger.warning(
+                    "%d records became dead letters, %s does not take them: %s; see `tallystick dead list`",
+                    told,
+                    self._target.address,
+                    reason,
+                )
 
     def _write(self, part: Batch, waiting: list[Batch]) -> dict[int, str]:
         """Try once. Reasons of rejected records by their offset; what is to be tried again goes on the stack."""
@@ -98,8 +115,7 @@ class Deliverer:
                 Unavailable(f"{len(result.kept)} of {len(part)} records: {reason}", result.retry_after_seconds)
             )
         else:
-            self._backoff.succeeded()
-        self._report.rejected(len(result.rejected))
+            self._succeeded()
         return {part.offsets[index]: why for index, why in result.rejected.items()}
 
     def open(self) -> None:
@@ -107,6 +123,12 @@ class Deliverer:
         if not self._open:
             self._target.open()
             self._open = True
+
+    def _succeeded(self) -> None:
+        failures = self._backoff.failures
+        self._backoff.succeeded()
+        if failures and self._seldom.due("again"):
+            logger.warning("%s takes records again, after %d failed tries", self._target.address, failures)
 
     def _failed(self, error: BaseException) -> None:
         self._open = False

@@ -27,7 +27,9 @@ _told: set[str] = set()
 
 
 class Heartbeat(msgspec.Struct):
-    """Times in epoch seconds; 0 is never. `last_error` is empty once a write has gone through again."""
+    """Times in epoch seconds; 0 is never. `last_error` is empty once a write has gone through again. `doubted` is when
+    the clock was seen to leap ahead: see `chores.Retention`.
+    """
 
     host: str = ""
     pid: int = 0
@@ -39,6 +41,7 @@ class Heartbeat(msgspec.Struct):
     last_failed: float = 0.0
     last_error: str = ""
     action_needed: bool = False
+    doubted: float = 0.0
     totals: dict[str, float] = {}
 
 
@@ -61,6 +64,8 @@ class Report:
         names = ("delivered_records", "rejected_records", "written_batches", "failed_writes", "write_seconds")
         totals = {f"tallystick_agent_{name}_total": 0.0 for name in names}
         self.heartbeat = Heartbeat(socket.gethostname(), os.getpid(), mode, target, time.time(), totals=totals)
+        self.before = read(folder)
+        """What the last agent said."""
 
     def _add(self, name: str, amount: float) -> None:
         self.heartbeat.totals[f"tallystick_agent_{name}_total"] += amount

@@ -70,7 +70,7 @@ class Health(msgspec.Struct, frozen=True):
         if beat is None:
             return "an agent that has only just begun"
         late = time.time() - beat.beat
-        silent = f"; silent for {span(late)}" if late > LATE_SECONDS else ""
+        silent = f"; silent for {span(late)}" if late > LATE_SECONDS else "; its clock was ahead" if late < -1 else ""
         return f"{_agent(beat)}, for {span(max(0.0, time.time() - beat.since))}{silent}"
 
     def stuck(self, max_age_seconds: float) -> str:
@@ -79,9 +79,12 @@ class Health(msgspec.Struct, frozen=True):
         if not self.pending or age <= max_age_seconds:
             return ""
         last = self.beat.last_delivered if self.beat else 0.0
-        if time.time() - last <= max_age_seconds:
+        idle = time.time() - last  # below zero the clock was ahead when it was written: no age
+        if 0 <= idle <= max_age_seconds:
             return ""
-        since = f"for {span(time.time() - last)}" if last else "yet"
+        since = (
+            "yet" if not last else f"for {span(idle)}" if idle >= 0 else f"since {moment(last)}, which is yet to come"
+        )
         why = [] if self.delivering else [f"nobody delivers; run `{self.target.agent}`"]
         why += [self.error] if self.error else []
         waiting = f"{number(self.pending)} pending, the oldest for {span(age)}, and nothing delivered {since}"

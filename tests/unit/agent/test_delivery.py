@@ -235,10 +235,35 @@ def test_a_pause_ends_with_success_and_starts_small_again(make_line: MakeLine) -
 
 def test_failures_are_logged_and_not_at_each_try(make_line: MakeLine, caplog: pytest.LogCaptureFixture) -> None:
     make_line(fails_first(30, Unavailable("down"))).deliver(1)
-    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert len(warnings) == 2
-    assert "down" in warnings[0].getMessage()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len([line for line in warnings if "does not take records" in line]) == 2
+    assert "down" in warnings[0]
     assert delivery_module.logger.name == "tallystick.agent"
+
+
+def test_the_log_says_that_a_database_is_gone_and_that_it_is_back(
+    make_line: MakeLine, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = make_line(fails_first(3, Unavailable("down")))
+    line.deliver(1)
+    line.deliver(1)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert ["does not take" in warnings[0], warnings[1]] == [
+        True,
+        "memory:// takes records again, after 3 failed tries",
+    ]
+    assert len(warnings) == 2
+
+
+def test_dead_letters_are_logged_once_in_ten_seconds_for_each_reason(
+    make_line: MakeLine, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = make_line(lambda batch: WriteResult({index: f"bad {index % 2}" for index in range(len(batch))}))
+    for _ in range(5):
+        line.deliver(4)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 2
+    assert all(line.startswith("2 records became dead letters, memory:// does not take them: bad ") for line in said)
 
 
 def test_what_happened_is_in_the_report(make_line: MakeLine) -> None:

@@ -1,15 +1,20 @@
 """The agent counts itself, without keeping itself busy by that."""
 
+import time
 from pathlib import Path
 
 from tallystick.agent.report import Report
 from tallystick.agent.self_metrics import SelfMetrics
 from tallystick.backends.memory import MemoryBackend
+from tallystick.codec import encode_line
 from tallystick.pipelines.agents import spool_agent
 from tallystick.queries import Query
 from tallystick.spool import disk
 from tallystick.spool.account import account
+from tallystick.spool.dead import DeadLetters, letter
 from tallystick.spool.folder import Folder
+from tallystick.spool.spool import Spool
+from tallystick.testing import counters, make_batch
 
 
 def test_what_was_delivered_is_recorded_as_counters(tmp_path: Path) -> None:
@@ -47,3 +52,23 @@ def test_delivering_only_its_own_metrics_records_no_more(tmp_path: Path) -> None
     report.wrote(sum(before.values()), 0.1)
     own.record(report)
     assert account(folder).pending == before
+
+
+def test_what_was_dropped_died_and_waits_is_recorded_too(tmp_path: Path) -> None:
+    folder = Folder(tmp_path).open()
+    own, report = SelfMetrics(folder), Report(folder, "memory://", "process")
+    own(report)
+    full = Spool(folder, limit_bytes=200_000, segment_bytes=65_536)
+    waiting = 0
+    while full.append(encode_line(time.time_ns(), "counter", "waits", 1, {}), "waits"):
+        waiting += 1
+    full.close()
+    DeadLetters(folder).add([letter(make_batch(*counters(1)).header, 100, b"line", "bad")])
+    own.record(report)
+    backend = MemoryBackend()
+    assert spool_agent(folder, backend).run("empty")
+    told = {one.name: float(str(one.value)) for one in backend.records(Query()) if one.app == "tallystick"}
+    assert told["tallystick_dropped_records_total"] == 1
+    assert told["tallystick_pending_records"] == waiting
+    assert told["tallystick_dead_records"] == 1
+    assert told["tallystick_oldest_pending_seconds"] > 0

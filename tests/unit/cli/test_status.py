@@ -75,6 +75,18 @@ def test_check_ends_with_1_when_nothing_moves_although_the_spool_is_not_empty(ho
     assert call("status", "--check", "--max-age", "10m").stdout == "ok: 1 pipeline\n", "younger than is asked for"
 
 
+def test_check_believes_no_heartbeat_of_the_future(home: Path) -> None:
+    wait_in_spool(seconds_ago=120)
+    unhappy(home, last_delivered=time.time() + 3600)
+    assert "which is yet to come" in call("status", "--check", exits=1).stdout
+
+
+def test_the_doctor_says_that_retention_doubts_the_clock(home: Path) -> None:
+    wait_in_spool()
+    unhappy(home, doubted=time.time() - 7200)
+    assert "the clock leapt ahead by more than a day 2 h ago" in findings("--offline")["warn"]
+
+
 def test_check_is_content_while_old_records_are_being_delivered(home: Path) -> None:
     wait_in_spool(seconds_ago=120)
     unhappy(home, last_delivered=time.time() - 30)

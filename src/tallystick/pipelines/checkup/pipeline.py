@@ -11,6 +11,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from tallystick.agent.chores import DAY_SECONDS
 from tallystick.backends.base import Managed
 from tallystick.errors import Misconfigured, MissingExtra, SettingsError, SpoolError, TallystickError
 from tallystick.masking import hider
@@ -146,6 +147,9 @@ def clock(one: Health) -> Iterator[Finding]:
         yield warn(
             f"the agent's last sign is {ahead} in the future: a clock was set back", "let clocks follow a time server"
         )
+    if one.beat is not None and 0 < now - one.beat.doubted < DAY_SECONDS:
+        what = f"the clock leapt ahead by more than a day {span(now - one.beat.doubted)} ago"
+        yield warn(f"{what}: retention forgets nothing for a day", "see that the clock is right")
     if one.books.since > now + FUTURE_SECONDS:
         what = f"counting began {span(one.books.since - now)} in the future: a clock was set back"
         yield warn(what, "let clocks follow a time server; nothing is lost by it")
