@@ -43,6 +43,10 @@ BACKENDS: Final = {
 CHANNELS: Final = {
     "redis": "tallystick.channels.redis:RedisChannel",
     "rediss": "tallystick.channels.redis:RedisChannel",
+    "nats": "tallystick.channels.nats:NatsChannel",
+    "nats+tls": "tallystick.channels.nats:NatsChannel",
+    "kafka": "tallystick.channels.kafka:KafkaChannel",
+    "kafka+tls": "tallystick.channels.kafka:KafkaChannel",
 }
 """URL scheme → `module:Class` of a channel, whose class method `from_url(url)` connects to nothing yet."""
 
