@@ -26,29 +26,31 @@ import copy
 import fnmatch
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final
+from datetime import timedelta
+from numbers import Integral
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from tallystick.errors import QueryError
+from tallystick.errors import QueryError, RecordError
+from tallystick.moments import FOREVER_SECONDS, SECOND_NS, Moment, epoch_seconds, nanoseconds
+from tallystick.values import as_bool, as_scalar, lazy_text, shown, tag_text
 
 AGGREGATES: Final = ("count", "sum", "mean", "min", "max", "last", "rate", "p50", "p95", "p99")
 
-_FOREVER_SECONDS: Final = 9e9
-"""Times and spans are less than this (285 years), so that as nanoseconds they fit 64 bits."""
+T = TypeVar("T")
+Span: TypeAlias = str | float | timedelta
 
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-def seconds_of(span: str | float, what: str = "span") -> float:
-    """`"90s"`, `"5m"`, `"24h"`, `"7d"`, `"2w"` or a number of seconds → seconds.
+def seconds_of(span: Span, what: str = "span") -> float:
+    """`"90s"`, `"5m"`, `"24h"`, `"7d"`, `"2w"`, a `timedelta` or a number of seconds → seconds.
 
     Raises `QueryError` for anything else, and for spans that are not positive or longer than 285 years.
     """
-    given = span
     if isinstance(span, str):
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", span)
         if not match:
@@ -56,40 +58,37 @@ def seconds_of(span: str | float, what: str = "span") -> float:
                 f"{what}: {span!r} is no time span; write a number and a unit, such as 90s, 5m, 24h, 7d;"
                 " a number alone is seconds"
             )
-        span = float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
-    if isinstance(span, bool) or not span > 0:
-        raise QueryError(f"{what}: {given!r} is no positive time span")
-    if span >= _FOREVER_SECONDS:
-        raise QueryError(f"{what}: {given!r} is longer than 285 years; give a shorter span, or none for all time")
-    return float(span)
-
-
-def _epoch(moment: float | str | datetime | None, what: str) -> float | None:
-    if isinstance(moment, str):
+        seconds: float | None = float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
+    else:
         try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError:
-            raise QueryError(f"{what}: {moment!r} is no ISO 8601 time; write 2026-11-21T09:30:00+00:00") from None
-        if moment.tzinfo is None:
-            moment = datetime.fromisoformat(moment.isoformat() + "+00:00")
-    if isinstance(moment, datetime):
-        if moment.tzinfo is None:
-            raise QueryError(f"{what}: {moment!r} has no time zone; use an aware datetime")
-        moment = moment.timestamp()
-    if moment is not None and (not isinstance(moment, int | float) or not abs(moment) < _FOREVER_SECONDS):
-        raise QueryError(f"{what}: {moment!r} is no time; give seconds since the epoch, ISO 8601 text or a datetime")
-    return moment
+            seconds = None if as_bool(span) is not None else as_scalar(span, what)
+        except RecordError:
+            seconds = None
+    if seconds is None or not seconds > 0:
+        raise QueryError(f"{what}: {shown(span)} is no positive time span; write 90s, 5m, 24h, 7d, or a timedelta")
+    if seconds >= FOREVER_SECONDS:
+        raise QueryError(f"{what}: {shown(span)} is longer than 285 years; give a shorter span, or none for all time")
+    return float(seconds)
+
+
+def asked(meaning: Callable[[Any, str], T], value: object, what: str) -> T:
+    """What a value means in a question, where what has no meaning is a `QueryError`."""
+    try:
+        return meaning(value, what)
+    except RecordError as error:
+        raise QueryError(str(error)) from None
 
 
 @dataclass(frozen=True, init=False)
 class Query:
     """A question about recorded values.
 
-    `name` is exact, or a pattern with `*` and `?`, or several of these. `where` maps a tag to the text it must have,
-    or to a list of alternatives. `by` names the tags to group by. The time range is `last` (a span up to now, such as
-    `"24h"`) or `start` and `end` (epoch seconds, ISO 8601 text in UTC, aware datetimes); without one, all time.
-    `bucket` is a span (`"5m"`, seconds); without one, each series has a single point. `limit` keeps the
-    series whose points sum to the most.
+    `name` is exact, or a pattern with `*` and `?`, or several of these. `where` maps a tag to the value it must have,
+    as it was recorded (`{"status": 200}` asks for the text "200"), or to a list of alternatives. `by` names the tags to
+    group by. The time range is `last` (a span up to now, such as `"24h"` or a `timedelta`) or `start` and `end` (epoch
+    seconds, ISO 8601 text in UTC, aware datetimes): a record of the start's own moment is in it, one of the end's is
+    not; without one, all time. `bucket` is a span (`"5m"`, seconds, a `timedelta`); without one, each series has a
+    single point. `limit` keeps the series whose points sum to the most. None is "not given".
     Raises `QueryError` at once for a question that makes no sense.
     """
 
@@ -102,49 +101,44 @@ class Query:
     end: float | None = None
     bucket_seconds: float | None = None
     limit: int | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
 
     def __init__(
         self,
         name: str | Iterable[str] = "*",
         *,
         aggregate: str = "sum",
-        kinds: str | Iterable[str] = (),
-        where: Mapping[str, str | Iterable[str]] | None = None,
-        by: str | Iterable[str] = (),
-        last: str | float | None = None,
-        start: float | str | datetime | None = None,
-        end: float | str | datetime | None = None,
-        bucket: str | float | None = None,
+        kinds: str | Iterable[str] | None = (),
+        where: Mapping[str, object] | None = None,
+        by: str | Iterable[str] | None = (),
+        last: Span | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        bucket: Span | None = None,
         limit: int | None = None,
     ) -> None:
-        if aggregate not in AGGREGATES:
-            raise QueryError(f"aggregate: {aggregate!r} is none of {', '.join(AGGREGATES)}")
-        if limit is not None and limit < 1:
-            raise QueryError(f"limit: {limit!r} must be 1 or more")
-        low, high = _epoch(start, "start"), _epoch(end, "end")
+        if not isinstance(aggregate, str) or aggregate not in AGGREGATES:
+            raise QueryError(f"aggregate: {shown(aggregate)} is none of {', '.join(AGGREGATES)}")
+        low, high = _moment(start, "start"), _moment(end, "end")
         if last is not None:
             if low is not None or high is not None:
                 raise QueryError("last: give either last, or start and end")
-            high = time.time()
-            low = high - seconds_of(last, "last")
+            high = time.time_ns()
+            low = high - round(seconds_of(last, "last") * SECOND_NS)
         if low is not None and high is not None and low >= high:
-            raise QueryError(f"start: {start!r} is not before end {end!r}")
+            raise QueryError(f"start: {shown(start)} is not before end {shown(end)}")
         object.__setattr__(self, "names", _texts(name, "name"))
         object.__setattr__(self, "aggregate", aggregate)
-        object.__setattr__(self, "kinds", _texts(kinds, "kinds"))
-        object.__setattr__(
-            self,
-            "where",
-            {
-                _decoded(str(key), "where"): _texts(value, f"where[{key!r}]", empty=True)
-                for key, value in (where or {}).items()
-            },
-        )
-        object.__setattr__(self, "by", _texts(by, "by"))
-        object.__setattr__(self, "start", low)
-        object.__setattr__(self, "end", high)
+        object.__setattr__(self, "kinds", _texts(() if kinds is None else kinds, "kinds"))
+        object.__setattr__(self, "where", _where(where))
+        object.__setattr__(self, "by", _texts(() if by is None else by, "by"))
+        object.__setattr__(self, "start_ns", low)
+        object.__setattr__(self, "end_ns", high)
+        object.__setattr__(self, "start", None if low is None else epoch_seconds(low))
+        object.__setattr__(self, "end", None if high is None else epoch_seconds(high))
         object.__setattr__(self, "bucket_seconds", None if bucket is None else seconds_of(bucket, "bucket"))
-        object.__setattr__(self, "limit", limit)
+        object.__setattr__(self, "limit", _whole(limit))
         if not self.names:
             raise QueryError("name: give at least one metric name or pattern")
 
@@ -158,14 +152,6 @@ class Query:
     def percentile(self) -> float | None:
         """0.95 for `p95`; None when the aggregate is no percentile."""
         return int(self.aggregate[1:]) / 100 if self.aggregate.startswith("p") else None
-
-    @property
-    def start_ns(self) -> int | None:
-        return None if self.start is None else round(self.start * 1e9)
-
-    @property
-    def end_ns(self) -> int | None:
-        return None if self.end is None else round(self.end * 1e9)
 
     @property
     def bucket_ns(self) -> int | None:
@@ -183,12 +169,40 @@ def is_pattern(name: str) -> bool:
     return "*" in name or "?" in name
 
 
-def _texts(value: str | Iterable[str], what: str, *, empty: bool = False) -> tuple[str, ...]:
-    texts = (value,) if isinstance(value, str) else tuple(value)
+def _moment(moment: Moment | None, what: str) -> int | None:
+    return None if moment is None else asked(nanoseconds, moment, what)
+
+
+def _whole(limit: object) -> int | None:
+    if limit is None:
+        return None
+    if as_bool(limit) is not None or not isinstance(limit, Integral) or limit < 1:
+        raise QueryError(f"limit: {shown(limit)} must be a whole number, 1 or more")
+    return int(limit)
+
+
+def _where(where: object) -> dict[str, tuple[str, ...]]:
+    if where is None:
+        return {}
+    if not isinstance(where, Mapping):
+        raise QueryError(f"where: {shown(where)} is not a dict; write where={{'plan': 'pro'}}")
+    found = {}
+    for tag, value in where.items():
+        if not isinstance(tag, str):
+            raise QueryError(f"where: the tag {shown(tag)} is not a text")
+        what = f"where[{tag!r}]"
+        several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+        values = value if several and lazy_text(value) is None else [value]
+        found[_decoded(tag, "where")] = tuple(_decoded(asked(tag_text, one, what), what) for one in values)
+    return found
+
+
+def _texts(value: object, what: str) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
     for text in texts:
         if not isinstance(text, str):
-            raise QueryError(f"{what}: {text!r} is not a text")
-        if not text and not empty:
+            raise QueryError(f"{what}: {shown(text)} is not a text")
+        if not text:
             raise QueryError(f"{what}: '' is empty, which no record has; give a text, or leave {what} out")
         _decoded(text, what)
     return texts

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -202,3 +205,69 @@ def test_a_text_that_no_record_can_have_is_refused_with_the_remedy(what: str, as
         Query(**asked)
     assert str(raised.value).startswith(f"{what}: ")
     assert "has a lone surrogate, which no record has; decode it properly first" in str(raised.value)
+
+
+TAKEN: list[tuple[dict[str, Any], str, Any]] = [
+    ({"bucket": timedelta(minutes=5)}, "bucket_seconds", 300.0),
+    ({"bucket": np.timedelta64(5, "m")}, "bucket_seconds", 300.0),
+    ({"bucket": Decimal("0.5")}, "bucket_seconds", 0.5),
+    ({"where": {"status": 200}}, "where", {"status": ("200",)}),
+    ({"where": {"status": [200, "404"], "ok": True}}, "where", {"status": ("200", "404"), "ok": ("true",)}),
+    ({"where": {"day": date(2026, 11, 21)}}, "where", {"day": ("2026-11-21",)}),
+    ({"where": {"account": Decimal(9007199254740993)}}, "where", {"account": ("9007199254740993",)}),
+    ({"where": None}, "where", {}),
+    ({"by": None}, "by", ()),
+    ({"kinds": None}, "kinds", ()),
+    ({"limit": np.int64(5)}, "limit", 5),
+]
+
+
+@pytest.mark.parametrize(("given", "field", "meant"), TAKEN, ids=repr)
+def test_a_question_takes_values_as_a_record_does(given: dict[str, Any], field: str, meant: Any) -> None:
+    assert getattr(Query("n", **given), field) == meant
+
+
+def test_the_last_hour_may_be_a_timedelta() -> None:
+    query = Query("n", last=timedelta(hours=1))
+    assert query.start_ns is not None
+    assert query.end_ns is not None
+    assert query.end_ns - query.start_ns == 3_600 * 10**9
+
+
+class Awkward:
+    """Fails when it is compared or shown."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError(other)
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    __gt__ = __eq__
+    __hash__ = None  # type: ignore[assignment]
+
+
+ARGUMENTS = ("name", "aggregate", "kinds", "where", "by", "last", "start", "end", "bucket", "limit")
+WRONG_TYPES: list[Any] = [5.5, 1j, b"n", True, [None], [[]], {"a": {}}, {3: "x"}, {"a": None}, object(), print]
+WRONG_TYPES += [np.array([1, 2]), np.array(["a", None]), float("nan"), Awkward()]
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+@pytest.mark.parametrize("wrong", WRONG_TYPES, ids=lambda wrong: type(wrong).__name__)
+def test_a_question_of_a_wrong_type_is_a_query_error_at_once(argument: str, wrong: Any) -> None:
+    with contextlib.suppress(QueryError):  # 5.5 is a moment, and b"" has no place at all
+        Query(**{"name": "n", argument: wrong})
+
+
+MEANINGLESS: list[dict[str, Any]] = [
+    {"where": "plan=pro"}, {"where": {"plan": None}}, {"by": 5}, {"limit": "5"}, {"limit": 1.5}, {"limit": True},
+    {"name": None}, {"name": 5}, {"start": b"2026"}, {"last": b"5m"}, {"bucket": 1j}, {"last": timedelta(0)},
+    {"start": True}, {"kinds": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", MEANINGLESS, ids=repr)
+def test_what_a_question_cannot_mean_is_refused_by_the_arguments_name(given: dict[str, Any]) -> None:
+    (argument,) = given
+    with pytest.raises(QueryError, match=rf"^{argument}"):
+        Query(**{"name": "n", **given})

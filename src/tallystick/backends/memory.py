@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 from tallystick.backends.base import ACCEPTED, Line, WriteResult
 from tallystick.errors import SettingsError
 from tallystick.masking import mask_url
+from tallystick.moments import nanoseconds
 from tallystick.queries import Query, Series, finish
 from tallystick.records import Batch, Record, checked_rate
 
@@ -89,7 +90,7 @@ class MemoryBackend:
         ]
 
     def prune(self, before: float) -> int:
-        limit = round(before * 1e9)
+        limit = nanoseconds(before, "before")
         with self._lock:
             old = [key for key, record in self._records.items() if record.timestamp_ns < limit]
             for key in old:

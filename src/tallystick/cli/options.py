@@ -6,6 +6,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -97,10 +98,11 @@ def tag_pairs(texts: tuple[str, ...], option: str = "--where") -> dict[str, list
     return pairs
 
 
-def _moment(text: str | None) -> float | str | None:
+def _moment(text: str | None) -> Decimal | str | None:
+    """Epoch seconds with all their digits, or an ISO 8601 text."""
     if text is None:
         return None
     try:
-        return float(text)
-    except ValueError:
+        return Decimal(text)
+    except InvalidOperation:
         return text

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.backends.base import Backend
+from tallystick.moments import Moment
 from tallystick.queries import Query, Series
 from tallystick.records import COUNTER, EVENT, GAUGE, KINDS, TIMING
 
@@ -41,8 +42,8 @@ class Filters(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = ()
     where: Mapping[str, list[str]] = {}
     last: str | None = None
-    start: float | str | None = None
-    end: float | str | None = None
+    start: Moment | None = None
+    end: Moment | None = None
 
     @property
     def bounded(self) -> bool:

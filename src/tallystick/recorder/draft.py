@@ -6,21 +6,30 @@ else is refused here, with the field and the remedy, before anything is stored. 
 
 from __future__ import annotations
 
-import math
-import numbers
-import reprlib
 import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+from enum import Enum
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
-from tallystick.codec import MAX_INTEGER
 from tallystick.errors import RecordError
 from tallystick.interruptions import from_outside
+from tallystick.moments import nanoseconds, plain_datetime
 from tallystick.records import COUNTER, EVENT, GAUGE, TIMING, Value
+from tallystick.values import (
+    as_scalar,
+    as_seconds,
+    as_text,
+    in_unit,
+    lazy_text,
+    negated,
+    shown,
+    tag_text,
+    typed,
+)
 
 NAME_CHARACTERS: Final = 255
 TAG_CHARACTERS: Final = 1_000
@@ -31,9 +40,6 @@ LINE_BYTES: Final = 256 * 1024
 EARLIEST_NS: Final = 0
 LATEST_NS: Final = 4_102_444_800 * 1_000_000_000
 """The year 2100: a later time is a unit mistaken (milliseconds for seconds)."""
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 60
 
 
 class Draft(msgspec.Struct):
@@ -67,7 +73,7 @@ def make(
     return Draft(
         kind=kind,
         name=text(name, "name", NAME_CHARACTERS),
-        value=check_value(kind, value),
+        value=check_value(kind, value, unit),
         tags=check_tags(tags),
         timestamp_ns=time.time_ns() if timestamp is None else check_timestamp(timestamp),
         unit=None if unit is None else text(unit, "unit", 64),
@@ -97,7 +103,7 @@ def checked(draft: Draft) -> Draft:
 def text(value: object, field: str, longest: int) -> str:
     """A text of 1 to `longest` characters that every store can hold."""
     if not isinstance(value, str):
-        raise RecordError("type", field, f"{_shown(value)} is {_type(value)}; give a text")
+        raise RecordError("type", field, f"{shown(value)} is {typed(value)}; give a text")
     if not 0 < len(value) <= longest:
         raise RecordError("length", field, f"a text of {len(value)} characters ({value[:40]!r}); give 1 to {longest}")
     return clean(value, field)
@@ -114,43 +120,30 @@ def clean(value: str, field: str) -> str:
     return value if type(value) is str else str.__str__(value)
 
 
-def check_value(kind: str, value: object) -> Value:
+def check_value(kind: str, value: object, unit: object = None) -> Value:
+    """A span of time becomes seconds, or what the unit says."""
     if kind in (COUNTER, GAUGE, TIMING):
-        if isinstance(value, bool):
-            return value if kind == GAUGE else int(value)
-        if not isinstance(value, numbers.Number):
-            raise RecordError("type", "value", f"{_shown(value)} is {_type(value)}; a {kind} takes a number")
-        return _number(value, "value")
+        seconds = as_seconds(value, "value")
+        number = as_scalar(value, "value") if seconds is None else in_unit(seconds, unit, "value")
+        if number is None:
+            raise RecordError("type", "value", f"{shown(value)} is {typed(value)}; a {kind} takes a number")
+        return int(number) if isinstance(number, bool) and kind != GAUGE else number
     if kind == EVENT and not isinstance(value, str):
-        raise RecordError("type", "value", f"{_shown(value)} is {_type(value)}; an event takes a text")
+        translated = lazy_text(value)
+        if translated is None:
+            raise RecordError("type", "value", f"{shown(value)} is {typed(value)}; an event takes a text")
+        value = translated
     return _Document().take(value, "value", 0)
 
 
 def opposite(value: Any) -> Any:
-    """A number's opposite; what is no number is given back, and refused later; None for what fails when it is asked."""
+    """A value's opposite; None, which is refused later, for what fails when it is asked."""
     try:
-        if isinstance(value, numbers.Integral):
-            return -int(value)  # an unsigned one of NumPy would wrap around
-        return -value if isinstance(value, numbers.Number) else value  # type: ignore[operator]
+        return negated(value)
     except Exception as error:
         if from_outside(error):
             raise
         return None
-
-
-def _number(value: Any, field: str) -> int | float:
-    if isinstance(value, numbers.Integral):
-        whole = int(value)
-        if not -MAX_INTEGER - 1 <= whole <= MAX_INTEGER:
-            raise RecordError("range", field, "an integer that does not fit 64 bits; give a float")
-        return whole
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise RecordError("type", field, f"a number {_type(value)}; give an int or a float") from None
-    if not math.isfinite(number):
-        raise RecordError("nan" if math.isnan(number) else "infinite", field, f"{number!r} is not finite; leave it out")
-    return number
 
 
 class _Document:
@@ -159,33 +152,38 @@ class _Document:
     def __init__(self) -> None:
         self.keys = 0
 
-    def take(self, value: object, field: str, depth: int) -> Value:
-        if value is None or isinstance(value, bool):
-            return value
+    def take(self, value: Any, field: str, depth: int) -> Value:
+        if isinstance(value, Enum):
+            value = value.value
+        if value is None:
+            return None
         if isinstance(value, str):
             if len(value) > LINE_BYTES:
                 raise RecordError(
                     "too_large", field, f"a text of {len(value)} characters; a record takes {LINE_BYTES} bytes"
                 )
             return clean(value, field)
-        if isinstance(value, numbers.Number):
-            return _number(value, field)
         if isinstance(value, datetime):
-            return _aware(value, field).astimezone(UTC)
+            return plain_datetime(value, field)
+        if (scalar := as_scalar(value, field)) is not None:
+            return scalar
         if depth >= DEPTH:
             raise RecordError("depth", field, f"nested deeper than {DEPTH} levels; flatten it")
         if isinstance(value, Mapping):
             self._count(len(value), field)
             return {
-                self._key(key, field): self.take(part, f"{field}[{_shown(key)}]", depth + 1)
+                self._key(key, field): self.take(part, f"{field}[{shown(key)}]", depth + 1)
                 for key, part in value.items()
             }
         if isinstance(value, (list, tuple)):
             self._count(len(value), field)
             return [self.take(part, f"{field}[{index}]", depth + 1) for index, part in enumerate(value)]
-        raise RecordError(
-            "type", field, f"a value {_type(value)}; give numbers, texts, bools, None, datetimes, dicts or lists"
-        )
+        text = as_text(value)
+        if text is None:
+            raise RecordError(
+                "type", field, f"a value {typed(value)}; give numbers, texts, bools, None, datetimes, dicts or lists"
+            )
+        return self.take(text, field, depth)
 
     def _count(self, more: int, field: str) -> None:
         self.keys += more
@@ -195,7 +193,7 @@ class _Document:
     @staticmethod
     def _key(key: object, field: str) -> str:
         if not isinstance(key, str):
-            raise RecordError("key", field, f"the key {_shown(key)} is {_type(key)}; keys are texts")
+            raise RecordError("key", field, f"the key {shown(key)} is {typed(key)}; keys are texts")
         return text(key, f"{field} key", NAME_CHARACTERS)
 
 
@@ -218,12 +216,12 @@ def check_tags(tags: object) -> dict[str, str] | list[str]:
     if tags is None:
         return {}
     if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise RecordError("type", "tags", f"tags {_type(tags)}; give a dict, or a list of words")
+        raise RecordError("type", "tags", f"tags {typed(tags)}; give a dict, or a list of words")
     if not isinstance(tags, Mapping):
         words = [text(word, f"tags[{index}]", NAME_CHARACTERS) for index, word in enumerate(_few(kept(tags)))]
         return list(dict.fromkeys(words))
     return {
-        text(key, "tags key", NAME_CHARACTERS): _tag(value, f"tags[{_shown(key)}]")
+        text(key, "tags key", NAME_CHARACTERS): _tag(value, f"tags[{shown(key)}]")
         for key, value in _few(tags).items()
         if value is not None
     }
@@ -236,65 +234,36 @@ def _few(tags: Any) -> Any:
 
 
 def _tag(value: object, field: str) -> str:
-    if isinstance(value, str):
-        if len(value) > TAG_CHARACTERS:
-            raise RecordError(
-                "length", field, f"a text of {len(value)} characters; give up to {TAG_CHARACTERS}, or use metadata"
-            )
-        return clean(value, field)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, numbers.Number):
-        return repr(_number(value, field))
-    raise RecordError("type", field, f"a value {_type(value)}; a tag's value is a text, a number or a bool")
+    text = tag_text(value, field)
+    if len(text) > TAG_CHARACTERS:
+        raise RecordError(
+            "length", field, f"a text of {len(text)} characters; give up to {TAG_CHARACTERS}, or use metadata"
+        )
+    return clean(text, field)
 
 
 def check_metadata(metadata: object) -> dict[str, Any]:
     if not isinstance(metadata, Mapping):
-        raise RecordError("type", "metadata", f"metadata {_type(metadata)}; give a dict")
+        raise RecordError("type", "metadata", f"metadata {typed(metadata)}; give a dict")
     taken = _Document().take(metadata, "metadata", 0)
     plain: dict[str, Any] = msgspec.to_builtins(taken)
     return plain
 
 
 def check_timestamp(timestamp: object) -> int:
-    """Epoch seconds or an aware datetime → nanoseconds."""
-    if isinstance(timestamp, datetime):
-        delta = _aware(timestamp, "timestamp") - datetime(1970, 1, 1, tzinfo=UTC)
-        nanoseconds = ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1_000
-    elif isinstance(timestamp, numbers.Number) and not isinstance(timestamp, bool):
-        seconds = _number(timestamp, "timestamp")
-        nanoseconds = seconds * 1_000_000_000 if isinstance(seconds, int) else round(seconds * 1e6) * 1_000
-    else:
-        raise RecordError(
-            "type", "timestamp", f"{_shown(timestamp)} is {_type(timestamp)}; give epoch seconds or an aware datetime"
-        )
-    check_moment(nanoseconds, "timestamp")
-    return nanoseconds
+    """A moment → nanoseconds; see `moments`."""
+    found = nanoseconds(timestamp, "timestamp")
+    check_moment(found, "timestamp")
+    return found
 
 
 def check_moment(nanoseconds: object, field: str) -> None:
     if type(nanoseconds) is not int or not EARLIEST_NS <= nanoseconds < LATEST_NS:
         seconds = "; give seconds, not milliseconds" if field == "timestamp" else ""
-        raise RecordError("timestamp", field, f"{_shown(nanoseconds)} ns is not between 1970 and 2100{seconds}")
+        raise RecordError("timestamp", field, f"{shown(nanoseconds)} ns is not between 1970 and 2100{seconds}")
 
 
 def check_sample_rate(rate: object) -> float:
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1:
-        raise RecordError("sample_rate", "sample_rate", f"{_shown(rate)} is not above 0 and at most 1")
+        raise RecordError("sample_rate", "sample_rate", f"{shown(rate)} is not above 0 and at most 1")
     return float(rate)
-
-
-def _aware(moment: datetime, field: str) -> datetime:
-    if moment.tzinfo is None or moment.utcoffset() is None:
-        raise RecordError("naive", field, f"{moment!r} has no time zone; use datetime.now(timezone.utc)")
-    return moment
-
-
-def _type(value: object) -> str:
-    return f"of type {type(value).__name__}"
-
-
-def _shown(value: object) -> str:
-    """The value for people, in a few characters, however large it is or badly it behaves."""
-    return _short.repr(value)

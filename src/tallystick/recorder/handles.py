@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from time import time_ns
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,12 @@ class Timer:
 
     __slots__ = ("_record", "_timed")
 
-    def __init__(self, record: Callable[[float], None], timed: Callable[[], Timed]) -> None:
+    def __init__(self, record: Callable[[float | timedelta], None], timed: Callable[[], Timed]) -> None:
         self._record = record
         self._timed = timed
 
-    def record(self, seconds: float) -> None:
+    def record(self, seconds: float | timedelta) -> None:
+        """It took this long: seconds, or a `timedelta`."""
         self._record(seconds)
 
     def time(self) -> Timed:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter as Tallied
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.errors import QueryError
 from tallystick.interruptions import from_outside
+from tallystick.moments import Moment
 from tallystick.pipelines.route import checked_seconds, make_route
 from tallystick.queries import Query, Series
 from tallystick.recorder.draft import kept, opposite
@@ -34,14 +35,14 @@ if TYPE_CHECKING:
     from tallystick.backends.base import Backend
     from tallystick.spool.segment import Lines
 
-Timestamp: TypeAlias = float | datetime | None
+Timestamp: TypeAlias = Moment | None
 
 
 class CountDetails(TypedDict, total=False):
     """What a count may tell besides name, value and tags. Each is None when it is not given."""
 
     timestamp: Timestamp
-    """Epoch seconds or an aware datetime; default: now."""
+    """Epoch seconds, an aware datetime or an ISO 8601 text (UTC); default: now."""
     metadata: Mapping[str, Any] | None
     """Stored and not indexed."""
     unit: str | None
@@ -160,14 +161,14 @@ class Metrics:
     def timing(
         self,
         name: str,
-        value: float,
+        value: float | timedelta,
         *,
         tags: Tags = None,
         timestamp: Timestamp = None,
         metadata: Mapping[str, Any] | None = None,
         unit: str | None = None,
     ) -> None:
-        """`name` took this long: seconds, unless `unit` says otherwise (`"ms"`)."""
+        """`name` took this long: a `timedelta`, or seconds unless `unit` says otherwise (`"ms"`)."""
         if timestamp is None and metadata is None and unit is None and self._write_ready(TIMING, name, value, tags):
             return
         self._record(TIMING, name, value, tags, timestamp, metadata, unit)

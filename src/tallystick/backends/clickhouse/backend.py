@@ -23,6 +23,7 @@ from tallystick.backends.clickhouse import query as queries
 from tallystick.backends.clickhouse import schema as schemas
 from tallystick.backends.clickhouse.connection import connect, driver, sentence, translated
 from tallystick.errors import Misconfigured, QueryError, SettingsError
+from tallystick.moments import nanoseconds
 from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
@@ -194,7 +195,7 @@ class ClickhouseBackend:
 
     def prune(self, before: float) -> int:
         """Drop the partitions that are older as a whole, and delete what is older in the others, at once."""
-        d, before_ns, gone = schemas.quoted(self._database), round(before * 1e9), 0
+        d, before_ns, gone = schemas.quoted(self._database), nanoseconds(before, "before"), 0
         with self._reader() as client:
             for table in ("points", "documents"):
                 sql = f"SELECT count() FROM {d}.{table} FINAL WHERE timestamp_ns < {before_ns}"

@@ -26,6 +26,7 @@ from tallystick.backends.influxdb.servers import Server1, Server2
 from tallystick.backends.influxdb.verdicts import add, refused_lines
 from tallystick.errors import Misconfigured, SettingsError
 from tallystick.masking import Secret
+from tallystick.moments import nanoseconds
 from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
@@ -154,4 +155,4 @@ class InfluxdbBackend:
     def prune(self, before: float) -> int:
         """Forget in slices of a week; of the last one as far as a whole hundredth of a second is older."""
         with self._reader() as server:
-            return care.prune(server, round(before * 1e9))
+            return care.prune(server, nanoseconds(before, "before"))

@@ -22,6 +22,7 @@ from tallystick.backends.mongodb import query as queries
 from tallystick.backends.mongodb.connection import NOT_ALLOWED, connect, driver, short, translated
 from tallystick.backends.mongodb.shape import Native
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
+from tallystick.moments import nanoseconds
 from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
@@ -202,7 +203,7 @@ class MongodbBackend:
 
     def prune(self, before: float) -> int:
         with self._opened() as database:
-            return care.prune(database[self._collection_name], round(before * 1e9))
+            return care.prune(database[self._collection_name], nanoseconds(before, "before"))
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:

@@ -33,6 +33,7 @@ from tallystick.backends.parquet.folder import Stored
 from tallystick.backends.parquet.merging import Contents
 from tallystick.errors import QueryError, SettingsError
 from tallystick.masking import mask_url
+from tallystick.moments import nanoseconds
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
@@ -264,7 +265,7 @@ class ParquetBackend:
     def prune(self, before: float) -> int:
         """Remove the days that are older as a whole; write the files anew that are older in part. Then the small files
         that are left of the days that have been are merged."""
-        before_ns = round(before * 1e9)
+        before_ns = nanoseconds(before, "before")
         gone = 0
         with self._translated():
             if not self.path.exists():

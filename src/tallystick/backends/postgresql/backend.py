@@ -36,6 +36,7 @@ from tallystick.backends.postgresql.connection import (
 from tallystick.backends.postgresql.foreign import foreign as foreign_source
 from tallystick.backends.postgresql.rows import Native, Row, Shape, copy_texts
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
+from tallystick.moments import nanoseconds
 from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Header, Record
@@ -283,7 +284,7 @@ class PostgresqlBackend:
 
     def prune(self, before: float) -> int:
         with self._reader() as connection:
-            return care.prune(connection, self._schema, round(before * 1e9))
+            return care.prune(connection, self._schema, nanoseconds(before, "before"))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

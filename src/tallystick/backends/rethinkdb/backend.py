@@ -25,6 +25,7 @@ from tallystick.backends.rethinkdb import query as queries
 from tallystick.backends.rethinkdb.connection import connect, driver, translated
 from tallystick.backends.rethinkdb.shape import Native
 from tallystick.errors import Misconfigured, QueryError, SettingsError, TooLarge, Unavailable
+from tallystick.moments import nanoseconds
 from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
@@ -225,7 +226,7 @@ class RethinkdbBackend:
 
     def prune(self, before: float) -> int:
         with self._asking(make=False) as run:
-            return care.prune(run, self._database, self._table_name, round(before * 1e9))
+            return care.prune(run, self._database, self._table_name, nanoseconds(before, "before"))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from tallystick.backends.search.shape import LATEST_NS, moment_text
 from tallystick.backends.search.tags import TagStyle
 from tallystick.codec import encode
 from tallystick.errors import Misconfigured
+from tallystick.moments import nanoseconds
 
 SCHEMA: Final = 1
 _SLICE: Final = 20_000
@@ -247,7 +248,7 @@ class Schema:
 
     def prune(self, server: Server, before: float, timeout_seconds: float) -> int:
         """Drop the indices of whole days, and delete in slices from those that also hold what stays."""
-        limit_ns = min(max(0, round(before * 1e9)), LATEST_NS - 1)
+        limit_ns = min(max(0, nanoseconds(before, "before")), LATEST_NS - 1)
         limit = datetime.fromtimestamp(limit_ns // 1_000_000_000, UTC)
         gone = 0
         for name in self.names(server):

@@ -29,6 +29,7 @@ from tallystick.backends.sqlite.foreign import answer_foreign
 from tallystick.backends.sqlite.rows import Writer
 from tallystick.errors import Misconfigured, SettingsError, Unavailable
 from tallystick.masking import mask_url
+from tallystick.moments import nanoseconds
 from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
@@ -181,7 +182,7 @@ class SqliteBackend:
         """Forget in slices of a moment each, so that deliveries go on meanwhile. The file keeps its size; the freed
         pages are used again."""
         with self._translated(), closing(self._connect("rw")) as connection:
-            return care.prune(connection, round(before * 1e9))
+            return care.prune(connection, nanoseconds(before, "before"))
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
