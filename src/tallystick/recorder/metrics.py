@@ -10,11 +10,11 @@ Invariants
 from __future__ import annotations
 
 from collections import Counter as Tallied
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.errors import QueryError
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tallystick.backends.base import Backend
     from tallystick.spool.segment import Lines
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Timestamp: TypeAlias = Moment | None
 
 
@@ -173,11 +175,18 @@ class Metrics:
             return
         self._record(TIMING, name, value, tags, timestamp, metadata, unit)
 
-    def timed(self, name: str | None = None, *, tags: Tags = None, use_ms: bool = False) -> Timed:
-        """A context manager, or a decorator for sync, async and generator functions; see `Timed`.
+    @overload
+    def timed(self, name: str | None = None, *, tags: Tags = None, use_ms: bool = False) -> Timed: ...
+    @overload
+    def timed(self, name: Callable[P, R], *, tags: Tags = None, use_ms: bool = False) -> Callable[P, R]: ...
+    def timed(self, name: Any = None, *, tags: Tags = None, use_ms: bool = False) -> Any:
+        """A context manager, or a decorator for sync, async and generator functions, also bare (`@metrics.timed`).
 
-        Seconds as a float, or with `use_ms` whole milliseconds with the unit `"ms"`.
+        Seconds as a float, or with `use_ms` whole milliseconds with the unit `"ms"`. Raises `SettingsError` above a
+        class, a property or a class method, which cannot be timed so.
         """
+        if callable(name) or isinstance(name, classmethod | property | staticmethod):
+            return Timed(self._recorder.record_timed, None, tags, use_ms)(name)
         return Timed(self._recorder.record_timed, name, tags, use_ms)
 
     def event(

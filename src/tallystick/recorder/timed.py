@@ -6,10 +6,13 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
+from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from tallystick.errors import SettingsError
 from tallystick.recorder.draft import kept
+from tallystick.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,14 +21,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_open: ContextVar[tuple[tuple[Timed, float], ...]] = ContextVar("tallystick_timed", default=())
+"""The blocks that this thread, task or greenlet is in, with their starts: a timer may be shared, a use never is."""
+
+
 class Timed:
     """What `metrics.timed(…)` gives: a context manager, and a decorator for sync, async and generator functions.
 
     A block or call that raises is timed, too. A generator is timed from its first step to its end. As a context
     manager without a name it takes the name of the code it stands in, `<module>.<function>`, as the decorator does.
+    One may be kept and used by many threads and tasks at once, and within itself.
     """
 
-    __slots__ = ("_name", "_record", "_started", "_tags", "_use_ms")
+    __slots__ = ("_last", "_name", "_record", "_tags", "_use_ms")
 
     def __init__(
         self,
@@ -42,58 +50,98 @@ class Timed:
     def __enter__(self) -> Self:
         if self._name is None:
             self._name = _caller()
-        self._started = perf_counter()
+        self._last = started = perf_counter()
+        _open.set((*_open.get(), (self, started)))
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        name = "" if self._name is None else self._name
-        self._record(name, perf_counter() - self._started, self._tags, self._use_ms)
+        ended, uses = perf_counter(), _open.get()
+        started = self._last  # when the block ends in another context than it began in, as an async fixture's may
+        for index in range(len(uses) - 1, -1, -1):
+            if uses[index][0] is self:
+                started = uses[index][1]
+                _open.set(uses[:index] + uses[index + 1 :])
+                break
+        self._record("" if self._name is None else self._name, ended - started, self._tags, self._use_ms)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Raises `SettingsError` for what cannot be timed so: a class, a property, a class method's object."""
+        given: Any = function
+        if isinstance(given, staticmethod):
+            return staticmethod(self(given.__func__))
+        if isinstance(given, type | classmethod | property) or not callable(given):
+            raise SettingsError(f"timed: {shown(given)} cannot be timed; {_remedy(given)}")
         name = _name_of(function) if self._name is None else self._name
-        how = self._record, name, kept(self._tags), self._use_ms
+        record, tags, use_ms = self._record, kept(self._tags), self._use_ms
+
+        def done(started: float) -> None:
+            record(name, perf_counter() - started, tags, use_ms)
+
         told = inspect.isroutine(function) or isinstance(function, functools.partial)
-        kind: Any = function if told else type(function).__call__
-        timed: Any
+        return functools.wraps(function)(_timing(function, function if told else type(function).__call__, done))
 
-        if inspect.iscoroutinefunction(kind):
 
-            async def timed(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with Timed(*how):
-                    return await function(*args, **kwargs)  # type: ignore[misc]
+def _timing(function: Any, kind: Any, done: Callable[[float], None]) -> Any:
+    """A function of the same sort that calls this one and says `done` with the time at which it was called."""
+    timed: Any
 
-        elif inspect.isasyncgenfunction(kind):
+    if inspect.iscoroutinefunction(kind):
 
-            async def timed(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-                with Timed(*how):
-                    inner: Any = function(*args, **kwargs)
-                    async with aclosing(inner):
-                        step = inner.asend(None)
-                        while True:
-                            try:
-                                item = await step
-                            except StopAsyncIteration:
-                                return
-                            try:
-                                step = inner.asend((yield item))
-                            except GeneratorExit:
-                                raise
-                            except BaseException as error:  # thrown in by the caller, for the function to deal with
-                                step = inner.athrow(error)
+        async def timed(*args: Any, **kwargs: Any) -> Any:
+            started = perf_counter()
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                done(started)
 
-        elif inspect.isgeneratorfunction(kind):
+    elif inspect.isasyncgenfunction(kind):
 
-            def timed(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-                with Timed(*how):
-                    return (yield from function(*args, **kwargs))  # type: ignore[misc]
+        async def timed(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            started = perf_counter()
+            try:
+                async with aclosing(function(*args, **kwargs)) as inner:
+                    step = inner.asend(None)
+                    while True:
+                        try:
+                            item = await step
+                        except StopAsyncIteration:
+                            return
+                        try:
+                            step = inner.asend((yield item))
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:  # thrown in by the caller, for the function to deal with
+                            step = inner.athrow(error)
+            finally:
+                done(started)
 
-        else:
+    elif inspect.isgeneratorfunction(kind):
 
-            def timed(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with Timed(*how):
-                    return function(*args, **kwargs)
+        def timed(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            started = perf_counter()
+            try:
+                return (yield from function(*args, **kwargs))
+            finally:
+                done(started)
 
-        return functools.wraps(function)(timed)
+    else:
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                done(started)
+
+    return timed
+
+
+def _remedy(given: object) -> str:
+    if isinstance(given, type):
+        return "decorate its methods, or write `with metrics.timed():` where it is made"
+    if isinstance(given, classmethod | property):
+        return f"write @metrics.timed() below @{type(given).__name__}, directly above the function"
+    return "decorate a function"
 
 
 def _name_of(function: Any) -> str:

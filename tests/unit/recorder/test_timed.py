@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from tests.unit.recorder.conftest import Lines
 
+from tallystick.errors import SettingsError
 from tallystick.recorder import timed as timed_module
 from tallystick.recorder.metrics import Metrics
 
@@ -328,3 +330,81 @@ def test_an_async_generator_that_raises_is_timed_and_raises(metrics: Metrics, li
     with pytest.raises(Oops):
         asyncio.run(iterated(fail()))
     assert lines.one()[1] == "g"
+
+
+def test_a_timer_shared_by_threads_and_tasks_gives_each_use_its_own_time(
+    metrics: Metrics, lines: Lines, clock: Clock
+) -> None:
+    shared = metrics.timed("t")
+    outer, inner = threading.Event(), threading.Event()
+
+    def long() -> None:
+        with shared:
+            outer.set()
+            inner.wait(10)
+
+    thread = threading.Thread(target=long)
+    thread.start()
+    outer.wait(10)
+    with shared:
+        pass
+    inner.set()
+    thread.join()
+    assert [line[3] for line in lines.take()] == [1.0, 3.0]
+
+    async def tasks() -> None:
+        entered = asyncio.Event()
+
+        async def first() -> None:
+            with shared:
+                entered.set()
+                await asyncio.sleep(0)
+                await done.wait()
+
+        async def second() -> None:
+            await entered.wait()
+            with shared:
+                pass
+            done.set()
+
+        done = asyncio.Event()
+        await asyncio.gather(first(), second())
+
+    asyncio.run(tasks())
+    assert [line[3] for line in lines.take()] == [1.0, 3.0]
+
+
+def test_a_timer_used_within_itself_times_both(metrics: Metrics, lines: Lines) -> None:
+    timer = metrics.timed("t")
+    with timer, timer:
+        pass
+    assert [line[3] for line in lines.take()] == [1.0, 3.0]
+
+
+def test_bare_timed_decorates(metrics: Metrics, lines: Lines) -> None:
+    @metrics.timed
+    def work(number: int) -> int:
+        return number
+
+    assert work(5) == 5
+    assert lines.one()[1].endswith("work")
+
+
+def test_above_a_static_method_it_times_and_the_method_stays_static(metrics: Metrics, lines: Lines) -> None:
+    class Shop:
+        @metrics.timed("t")
+        @staticmethod
+        def work(number: int) -> int:
+            return number
+
+    assert Shop().work(5) == Shop.work(5) == 5
+    assert len(lines.take()) == 2
+
+
+@pytest.mark.parametrize("given", [classmethod(lambda cls: cls), property(len), Clock, 5], ids=lambda given: type(given).__name__)
+def test_what_cannot_be_timed_is_refused_when_it_is_decorated(metrics: Metrics, given: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^timed: .* cannot be timed; (write|decorate)"):
+        metrics.timed("t")(given)
+    if given != 5:
+        with pytest.raises(SettingsError, match="cannot be timed"):
+            metrics.timed(given)
