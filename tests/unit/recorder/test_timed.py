@@ -401,7 +401,10 @@ def test_above_a_static_method_it_times_and_the_method_stays_static(metrics: Met
     assert len(lines.take()) == 2
 
 
-@pytest.mark.parametrize("given", [classmethod(lambda cls: cls), property(len), Clock, 5], ids=lambda given: type(given).__name__)
+UNTIMEABLE: list[Any] = [classmethod(lambda cls: cls), property(len), Clock, 5]
+
+
+@pytest.mark.parametrize("given", UNTIMEABLE, ids=lambda given: type(given).__name__)
 def test_what_cannot_be_timed_is_refused_when_it_is_decorated(metrics: Metrics, given: Any) -> None:
     with pytest.raises(SettingsError, match=r"^timed: .* cannot be timed; (write|decorate)"):
         metrics.timed("t")(given)
