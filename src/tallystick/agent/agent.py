@@ -110,6 +110,9 @@ class Agent:
         """`finish`, and wait for it. True when the agent has ended in time."""
         self.finish(timeout_seconds)
         thread = self._thread
+        if thread is not None and thread.refused:  # the interpreter shuts down: what can be done is done here
+            self._thread = None
+            return self.run()
         if thread is None or thread.join(timeout_seconds + 0.1):
             return True
         self.leave()

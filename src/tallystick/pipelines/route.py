@@ -9,19 +9,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tallystick import plugins
-from tallystick.errors import SettingsError, SpoolTooNew
+from tallystick import plugins, threads
+from tallystick.errors import SettingsError, SpoolError, SpoolTooNew
 from tallystick.interruptions import from_outside
 from tallystick.masking import hider, mask_url
 from tallystick.pipelines.inline import Inline
 from tallystick.queries import Query, Series
 from tallystick.records import Tags
 from tallystick.settings import Settings, unknown_environment
+from tallystick.spool import disk
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.spool import Spool
@@ -43,8 +43,9 @@ class Route(Protocol):
     def spool(self) -> Spool | Inline: ...
     def query(self, query: Query) -> list[Series]: ...
     def flush(self, timeout_seconds: float) -> bool: ...
-    def begin_close(self, timeout_seconds: float) -> None: ...
     def close(self, timeout_seconds: float) -> None: ...
+    def begin_exit(self, timeout_seconds: float) -> None: ...
+    def end_exit(self, timeout_seconds: float) -> None: ...
 
 
 def make_route(settings: Settings, backend: object, tags: Tags) -> Route:
@@ -120,11 +121,13 @@ class InlineRoute:
     def flush(self, timeout_seconds: float) -> bool:
         return True
 
-    def begin_close(self, timeout_seconds: float) -> None:
-        """Nothing is under way."""
-
     def close(self, timeout_seconds: float) -> None:
         self.spool.close()
+
+    def begin_exit(self, timeout_seconds: float) -> None:
+        """Nothing is under way."""
+
+    end_exit = close
 
 
 class SpoolRoute:
@@ -136,9 +139,12 @@ class SpoolRoute:
         self._url = url
         self._object = target if url is None else None
         self._opened_by = 0
+        self._stood_in = 0
+        self._ended = False
+        self._dropped: tuple[object, int] = (None, 0)
         self._agent: Agent | None = None
         self._asking: Backend | None = None
-        self._lock = threading.Lock()
+        self._lock = threads.Lock()
         if settings.deliver == "thread":
             _agent_room()
         self.spool = Spool(
@@ -170,13 +176,22 @@ class SpoolRoute:
         return _sqlite(self.folder)
 
     def _start_agent(self) -> None:
-        """Called at the first record of this process, and again in a forked child at its first."""
+        """Stand for election, once in a process: at its first attempt to record, and when records wait that it is asked
+        about, whether or not it recorded any.
+        """
+        if self._stood_in == os.getpid() or self._ended:
+            return
+        self._stood_in = os.getpid()
         try:
             self._start()
         except Exception as error:  # the record that brought us here is to be stored all the same
             if from_outside(error):
                 raise
             logger.exception("no delivery from this process; its records wait in %s", self.folder.path)
+
+    def _stand_if_records_wait(self) -> None:
+        if self._stood_in != os.getpid() and self.folder.segment_ids():
+            self._start_agent()
 
     def _start(self) -> None:
         if self._settings.deliver != "thread":
@@ -201,16 +216,23 @@ class SpoolRoute:
         self._agent.start()
 
     def query(self, query: Query) -> list[Series]:
-        with self._lock:
-            if self._asking is None:
-                backend = self._backend()
-                backend.open()
-                self._asking = backend
-        return self._asking.query(query)
+        self._stand_if_records_wait()
+        asking = self._asking
+        if asking is None:
+            opened = self._backend()
+            opened.open()  # under no lock: of two threads or greenlets one closes its own again
+            with self._lock:
+                asking = self._asking = self._asking or opened
+            if opened is not asking and opened is not self._object:
+                opened.close()
+        return asking.query(query)
 
     def flush(self, timeout_seconds: float) -> bool:
+        """Wait for what this process recorded, and for what dead processes left."""
+        self._stand_if_records_wait()
         wait = Wait(timeout_seconds)
-        targets = asked = self.spool.written()
+        asked = self.spool.written()
+        targets = asked + self._left_by_the_dead(asked)
         while targets:
             if self._agent is not None:
                 self._agent.wake()
@@ -223,16 +245,45 @@ class SpoolRoute:
                 return False
             if targets:
                 wait.sleep(0.01)
-        return not self.spool.lost(asked)
+        lost, dropped = self.spool.lost(asked), self._newly_dropped()
+        return not lost and not dropped
 
-    def begin_close(self, timeout_seconds: float) -> None:
-        """Seal the spool and let the agent finish, without waiting for it."""
+    def _left_by_the_dead(self, ours: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Segments without a living writer, and their sizes. What this user may not read, no agent of his delivers."""
+        known, found = {identity for identity, _ in ours}, []
+        for identity in self.folder.segment_ids():
+            path = self.folder.segment(identity)
+            with contextlib.suppress(OSError, SpoolError):
+                if identity not in known and path.is_file() and not disk.is_locked(path):
+                    found.append((identity, path.stat().st_size))
+        return found
+
+    def _newly_dropped(self) -> bool:
+        """Whether a record of this process was dropped since this was asked last."""
+        tally = self.spool.tally
+        before = self._dropped[1] if self._dropped[0] is tally else 0
+        now = sum(count for (what, _, _), count in list(tally.counts.items()) if what == "dropped")
+        self._dropped = (tally, now)
+        return now > before
+
+    def close(self, timeout_seconds: float) -> None:
+        """Seal the spool, let the agent finish, and let go of everything."""
         self.spool.close()
+        self._finish(timeout_seconds)
+        self.end_exit(timeout_seconds)
+
+    def _finish(self, timeout_seconds: float) -> None:
+        self._stand_if_records_wait()
+        self._ended = True
         if self._agent is not None:
             self._agent.finish(timeout_seconds)
 
-    def close(self, timeout_seconds: float) -> None:
-        self.begin_close(timeout_seconds)
+    def begin_exit(self, timeout_seconds: float) -> None:
+        """Let the agent finish, without waiting for it. What is recorded from now on stays in the spool."""
+        self.spool.rest()
+        self._finish(timeout_seconds)
+
+    def end_exit(self, timeout_seconds: float) -> None:
         if self._agent is not None:
             self._agent.stop(timeout_seconds)
         with self._lock:
@@ -244,8 +295,8 @@ class SpoolRoute:
     def _leave_to_parent(self) -> None:
         """In a forked child: a connection for questions and a lock that another thread may hold are the parent's."""
         _of_the_parent.append(self._asking)
-        self._asking = None
-        self._lock = threading.Lock()
+        self._asking = self._agent = None
+        self._lock = threads.Lock()
 
 
 _routes: weakref.WeakSet[SpoolRoute] = weakref.WeakSet()

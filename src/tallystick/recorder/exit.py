@@ -1,44 +1,51 @@
-"""Which recorders are open in this process, and what happens to them at its exit.
+"""Which recorders are open in this process, and what happens to their records at its exit.
 
-At the interpreter's exit each delivers what it can, all of them at once, within the longest of their limits.
+At the interpreter's exit each pipeline delivers what it can, all of them at once, within the longest of their limits.
+What is recorded later still, by `atexit` hooks that were registered before ours, by logging's shutdown or by `__del__`,
+is stored in the spool for the next process: only `close` ends recording.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from tallystick.spool.segment import Lines
+from tallystick.waiting import steady
 
 
 class Open(Protocol):
     """What `Metrics` is to this module."""
 
     def divert(self, instead: Lines | None) -> None: ...
-    def begin_close(self, timeout_seconds: float) -> None: ...
-    def close(self, timeout_seconds: float) -> None: ...
+
+
+class Way(Protocol):
+    """Where the records of one or more recorders go."""
+
+    def begin_exit(self, timeout_seconds: float) -> None: ...
+    def end_exit(self, timeout_seconds: float) -> None: ...
 
 
 _open: weakref.WeakSet[Open] = weakref.WeakSet()
-_to_close: dict[Open, float] = {}
-"""Kept alive until closed: a recorder that nobody refers to any more may still have records to deliver."""
+_at_exit: dict[Way, float] = {}
+"""Kept alive until closed: when the recorder is forgotten, its records may still wait."""
 _watchers: list[Callable[[Open], None]] = []
 
 
-def opened(recorder: Open, exit_timeout_seconds: float) -> None:
+def opened(recorder: Open, way: Way, exit_timeout_seconds: float) -> None:
     """Called once for each recorder that is not a child of another."""
     _open.add(recorder)
-    _to_close[recorder] = exit_timeout_seconds
+    _at_exit[way] = max(exit_timeout_seconds, _at_exit.get(way, 0.0))
     for watcher in _watchers:
         watcher(recorder)
 
 
-def closed(recorder: Open) -> None:
-    _to_close.pop(recorder, None)
+def closed(way: Way) -> None:
+    _at_exit.pop(way, None)
 
 
 @contextlib.contextmanager
@@ -54,12 +61,12 @@ def watching(watcher: Callable[[Open], None]) -> Iterator[None]:
 
 
 @atexit.register
-def _close_all() -> None:
-    recorders = list(_to_close.items())
-    began = time.monotonic()
-    for recorder, limit in recorders:
+def _leave() -> None:
+    ways = list(_at_exit.items())
+    began = steady()
+    for way, limit in ways:
         with contextlib.suppress(Exception):
-            recorder.begin_close(limit)
-    for recorder, limit in recorders:
+            way.begin_exit(limit)
+    for way, limit in ways:
         with contextlib.suppress(Exception):
-            recorder.close(max(0.0, limit - (time.monotonic() - began)))
+            way.end_exit(max(0.0, limit - (steady() - began)))

@@ -20,7 +20,8 @@ from tallystick.codec import MAX_INTEGER, encode
 from tallystick.errors import QueryError
 from tallystick.interruptions import from_outside
 from tallystick.moments import Moment
-from tallystick.pipelines.route import checked_seconds, make_route
+from tallystick.pipelines.route import checked_seconds
+from tallystick.pipelines.sharing import hold_route
 from tallystick.queries import Query, Series
 from tallystick.recorder.draft import kept, opposite
 from tallystick.recorder.exit import closed, opened
@@ -92,9 +93,11 @@ class Metrics:
             sample_rate=sample_rate,
             **settings,
         )
-        self._route = make_route(loaded, backend, Scrub(loaded.scrub).tags(loaded.tags))
-        self._use(Recorder(Shared(loaded, self._route.spool, tuple(filters)), namespace=loaded.namespace))
-        opened(self, loaded.exit_timeout_seconds)
+        self._hold = hold = hold_route(loaded, backend, Scrub(loaded.scrub).tags(loaded.tags))
+        self._route = hold.route
+        shared = Shared(loaded, hold.route.spool, tuple(filters))
+        self._use(Recorder(shared, dict(hold.tags), namespace=loaded.namespace))
+        opened(self, hold.route, loaded.exit_timeout_seconds)
 
     def _use(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -232,7 +235,7 @@ class Metrics:
         Raises `RecordError` for tags that no record could have.
         """
         child = type(self).__new__(type(self))
-        child._route = self._route
+        child._hold, child._route = self._hold, self._route
         child._use(self._recorder.bind(tags, namespace))
         return child
 
@@ -259,22 +262,20 @@ class Metrics:
         return self._route.query(query)
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:
-        """Wait until all that this process recorded is settled (delivered, or a dead letter); True when it is."""
+        """Wait until all that this process recorded, and what dead processes left, is settled (delivered, or a dead
+        letter). True when it is, and nothing that this process recorded was dropped since the last flush.
+        """
         return self._route.flush(checked_seconds(timeout_seconds))
 
     def close(self, timeout_seconds: float | None = None) -> None:
         """Deliver what can be delivered in this time (default: the setting `exit_timeout_seconds`) and stop.
 
         What is left stays in the spool for the next process or agent. Idempotent; recording afterwards is counted as
-        dropped.
+        dropped. While another `Metrics` of the same pipeline is open in this process, both go on.
         """
         given = self._recorder.shared.settings.exit_timeout_seconds if timeout_seconds is None else timeout_seconds
-        self._route.close(checked_seconds(given))
-        closed(self)
-
-    def begin_close(self, timeout_seconds: float) -> None:
-        """`close` without waiting: for whoever closes several at once."""
-        self._route.begin_close(timeout_seconds)
+        if self._hold.release(checked_seconds(given)):
+            closed(self._route)
 
     def divert(self, instead: Lines | None) -> None:
         """Let all records of this and its children go elsewhere, until it is called with None: see

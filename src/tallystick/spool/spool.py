@@ -274,13 +274,19 @@ class Spool:
 
     def close(self) -> None:
         """Seal the segment; what is recorded afterwards is dropped and counted. Idempotent."""
+        self._closed = True
+        self.rest()
+
+    def rest(self) -> None:
+        """Seal the segment and keep nothing open; the next record opens another."""
         with self._lock:
-            self._closed = True
             self.write = self._no_segment
             segment, self._segment = self._segment, None
             if segment is not None:
                 self._old.append(segment)
-        self._discard_all_if_closed()
+        with contextlib.suppress(IndexError):
+            while True:
+                self._ready.pop().discard()
         self._seal_old()
         self._wake.put(None)
         self.tally.close()

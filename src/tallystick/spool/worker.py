@@ -34,14 +34,15 @@ class Worker:
         self._work = work
         self._name = name
         self._working = Lock()
-        self.ended = False
+        self.ended = self.refused = False
 
     def start(self) -> None:
-        """Returns at once. Where not one thread can be had, as in an `atexit` hook, it has ended."""
+        """Returns at once. Where not one thread can be had, as in an `atexit` hook, it has ended and was `refused`."""
         self._working.acquire()
         try:
             start_real(self._run if patched() else self._start, ())
         except RuntimeError:
+            self.refused = True
             self._end()
 
     def _start(self) -> None:

@@ -39,8 +39,8 @@ def hook(event, arguments):
     if threading.get_ident() == here:
         seen.append(event)
 
-calls()  # opens the segment and starts the agent
-while "tallystick-agent" not in {thread.name for thread in threading.enumerate()}:
+calls()  # opens the segment and starts the agent, which starts its sign of life
+while "tallystick-pulse" not in {thread.name for thread in threading.enumerate()}:
     time.sleep(0.001)
 threads = threading.active_count()
 sys.addaudithook(hook)
