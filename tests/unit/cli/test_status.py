@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -354,3 +356,12 @@ def test_the_doctor_finds_files_of_another_user(home: Path) -> None:
     os.chown(database, 12_345, -1)
     database.chmod(0o600)
     assert f"1 files are of another user and for him alone, such as {database}" in findings("--offline")["warn"]
+
+
+def test_the_doctor_says_when_only_short_lived_processes_record(home: Path) -> None:
+    program = "import os; from tallystick import Metrics; Metrics(deliver='off').increment('job'); os._exit(0)"
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", program], check=True)
+    said = findings("--offline")["warn"]
+    assert "3 short-lived processes recorded, and none stays to deliver" in said
+    assert "run `tallystick agent`, or call `flush()` at the end of each job" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -19,6 +20,7 @@ from tallystick.pipelines.checkup.finding import Finding, fail, ok, warn
 from tallystick.pipelines.health import LATE_SECONDS, LOST, MOVE_AWAY, Health, health
 from tallystick.pipelines.targets import NothingYet, NotThere, Target, no_folder, open_to_read
 from tallystick.settings import Settings
+from tallystick.spool import disk
 from tallystick.spool.folder import Folder
 from tallystick.spool.reader import SegmentReader
 from tallystick.spool.repair import STALE_SECONDS
@@ -27,6 +29,9 @@ from tallystick.text import in_one_line, number, size, span
 FUTURE_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 15.0
 NEARLY_FULL: Final = 0.8
+
+SHORT_LIVED: Final = 3
+"""From as many processes on that left records and ended, it is how the application works and not an accident."""
 
 
 def look(target: Target, settings: Settings, max_age_seconds: float, *, offline: bool) -> Iterator[Finding]:
@@ -137,6 +142,23 @@ def delivery(one: Health, max_age_seconds: float) -> Iterator[Finding]:
         yield warn(f"{waiting}, and nobody delivers", f"run `{one.target.agent}`")
     elif one.delivering:
         yield ok(f"delivered by {one.who()}")
+    if one.pending and not one.delivering and (gone := _writers_gone(one.target.folder)) >= SHORT_LIVED:
+        yield warn(
+            f"{gone} short-lived processes recorded, and none stays to deliver",
+            f"run `{one.target.agent}`, or call `flush()` at the end of each job",
+        )
+
+
+def _writers_gone(folder: Folder) -> int:
+    """How many processes that ended have left a segment."""
+    gone = set()
+    for identity in folder.segment_ids():
+        with contextlib.suppress(OSError, TallystickError):
+            if not disk.is_locked(folder.segment(identity)):
+                reader = SegmentReader(folder.segment(identity))
+                gone.add((reader.codec.header.host, reader.codec.header.pid))
+                reader.close()
+    return len(gone)
 
 
 def clock(one: Health) -> Iterator[Finding]:
