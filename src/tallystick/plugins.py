@@ -40,6 +40,15 @@ BACKENDS: Final = {
 """URL scheme → `module:Class`. Each class has a class method `from_url(url)` that connects to nothing yet."""
 
 
+SHAPES: Final = {
+    "kaneda": "tallystick.compat.kaneda.shapes:SHAPES",
+}
+"""A shape's name → `module:NAME` of a dict from a store (`"mongodb"`, `"influxdb"`, …) to what makes the shape there:
+called with the collection, table or index of the backend, and with the text after `name:` in the URL."""
+
+SHAPES_GROUP: Final = "tallystick.shapes"
+
+
 CHANNELS: Final = {
     "redis": "tallystick.channels.redis:RedisChannel",
     "rediss": "tallystick.channels.redis:RedisChannel",
@@ -90,6 +99,32 @@ def backend_from_url(url: str) -> Any:
         ) from None
 
 
+def shape(text: str, store: str, place: str) -> Any:
+    """The shape that `?shape=name` or `?shape=name:argument` means in this store; see `backends/shapes.py`.
+
+    Raises `SettingsError` for one that is not known, or not in this store.
+    """
+    name, _, argument = text.partition(":")
+    if name in SHAPES:
+        module, _, attribute = SHAPES[name].partition(":")
+        makers = getattr(importlib.import_module(module), attribute)
+    else:
+        found = _entry_points(SHAPES_GROUP)
+        if name not in found:
+            known = ", ".join(sorted({*SHAPES, *found}))
+            raise SettingsError(f"backend: there is no shape {name!r}; known are {known}")
+        try:
+            makers = found[name].load()
+        except Exception as error:
+            raise SettingsError(
+                f"backend: the shape {name} is registered as {found[name].value}, which cannot be imported"
+                f" ({type(error).__name__}: {error}); repair or uninstall the package that brings it"
+            ) from error
+    if store not in makers:
+        raise SettingsError(f"backend: the shape {name} is not for {store}; it is for {', '.join(sorted(makers))}")
+    return makers[store](place, argument)
+
+
 def schemes() -> list[str]:
     """Every URL scheme that `backend_from_url` knows here, entry points included."""
     return sorted({*BACKENDS, *_entry_points()})
@@ -124,10 +159,10 @@ def _backend_class(scheme: str, url: str) -> Any:
     return backend
 
 
-def _entry_points() -> dict[str, Any]:
+def _entry_points(group: str = GROUP) -> dict[str, Any]:
     from importlib.metadata import entry_points
 
-    return {point.name.lower(): point for point in entry_points(group=GROUP)}
+    return {point.name.lower(): point for point in entry_points(group=group)}
 
 
 def _near(scheme: str) -> str:

@@ -15,12 +15,14 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from tallystick.backends import shapes
 from tallystick.backends._path import own_path
 from tallystick.backends.base import ACCEPTED, WriteResult
+from tallystick.backends.shapes import Documents
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.masking import mask_url
 from tallystick.queries import Query, Series
@@ -32,6 +34,8 @@ LOGGER: Final = "tallystick.records"
 class LogBackend:
     """`log://` writes to the logger `tallystick.records`, `log://other.name` to another, `log:///path` to a file.
 
+    `shape` is the form of what is logged (`?shape=`, see `backends/shapes.py`), else JSON lines.
+
     A logger that nobody has configured would be silent at this level, so then `open` gives it the level INFO and,
     when no handler would see its lines, one that writes to standard error. A file is opened anew when logrotate has
     moved it away.
@@ -39,8 +43,10 @@ class LogBackend:
 
     inline: ClassVar[bool] = True
 
-    def __init__(self, logger: str = LOGGER, *, path: Path | str | None = None) -> None:
+    def __init__(self, logger: str = LOGGER, *, path: Path | str | None = None, shape: Documents | None = None) -> None:
         self.path = None if path is None else own_path(path)
+        self._document = as_line if shape is None else shape.document
+        self._suffix = shapes.suffix(shape)
         self._name = logger
         self._logger: logging.Logger | None = None
         self._file: _File | None = None
@@ -49,15 +55,17 @@ class LogBackend:
     def from_url(cls, url: str) -> Self:
         parts = urlsplit(url)
         path = unquote(parts.path)
-        if parts.query or parts.fragment or (parts.netloc and path) or "@" in parts.netloc:
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if options.keys() - {"shape"} or parts.fragment or (parts.netloc and path) or "@" in parts.netloc:
             raise SettingsError(
                 f"backend: {mask_url(url)!r} has parts that a log lacks; write log://, log://a.logger or log:///path"
             )
-        return cls(path=path) if path else cls(unquote(parts.netloc) or LOGGER)
+        shape = shapes.built(options.get("shape"), "log", path)
+        return cls(path=path, shape=shape) if path else cls(unquote(parts.netloc) or LOGGER, shape=shape)
 
     @property
     def address(self) -> str:
-        return f"log://{self._name}" if self.path is None else f"log://{self.path}"
+        return f"log://{self._name if self.path is None else self.path}{self._suffix}"
 
     def open(self) -> None:
         if self._logger is not None or self._file is not None:
@@ -78,7 +86,7 @@ class LogBackend:
         rejected = {}
         for index, record in enumerate(batch.records):
             try:
-                line = as_line(record)
+                line = self._document(record)
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 rejected[index] = f"{type(error).__name__}: {error}"
                 continue
@@ -89,11 +97,12 @@ class LogBackend:
                 return WriteResult(rejected, dict.fromkeys(range(index, len(batch)), reason))
         return WriteResult(rejected) if rejected else ACCEPTED
 
-    def _emit(self, line: str) -> None:
+    def _emit(self, document: Any) -> None:
+        """A text as it is; of another document the log's message is the document itself, and a file has its text."""
         if self._file is not None:
-            self._file.emit(line)
+            self._file.emit(str(document))
         elif self._logger is not None:
-            self._logger.info("%s", line)
+            self._logger.info(*(("%s", document) if isinstance(document, str) else (document,)))
 
     def query(self, query: Query) -> list[Series]:
         raise QueryError(

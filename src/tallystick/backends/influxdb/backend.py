@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, ClassVar, Final, Self
 
+from tallystick.backends import shapes
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.influxdb import care
@@ -32,7 +33,7 @@ from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
 _SERVERS: Final[dict[str, type[InfluxqlServer]]] = {"influxdb": Server1, "influxdb2": Server2}
-_OPTIONS: Final[dict[str, type]] = {"gzip": bool, "retention_days": float, "writers": int}
+_OPTIONS: Final[dict[str, type]] = {"gzip": bool, "retention_days": float, "writers": int, "shape": str}
 _OPTIONS_OF: Final[dict[str, dict[str, type]]] = {
     "influxdb": {"retention_policy": str},
     "influxdb2": {"org": str, "token": Secret},
@@ -44,8 +45,9 @@ class InfluxdbBackend:
     `+https` after the scheme.
 
     Options of the URL: `retention_policy` (1), `org`, `token_env`, `token_file` (2), `retention_days` (of what is
-    created), `writers` (see `lines.Native`), `gzip` (default: to other hosts only), `timeout_seconds` (each
-    call), `connect_timeout_seconds`, `ca_file`, `cert_file`, `key_file`, `insecure_tls`, `setup`.
+    created), `writers` (see `lines.Native`), `shape` (see `backends/shapes.py`),
+    `gzip` (default: to other hosts only), `timeout_seconds` (each call), `connect_timeout_seconds`, `ca_file`,
+    `cert_file`, `key_file`, `insecure_tls`, `setup`.
     """
 
     inline: ClassVar[bool] = False
@@ -53,8 +55,9 @@ class InfluxdbBackend:
     def __init__(self, url: ServerUrl, *, shape: Shape | None = None) -> None:
         self._url = url
         self._version = _SERVERS[url.scheme.removesuffix("+https")]
-        self._shape = Native(url.options.get("writers")) if shape is None else shape
-        self.address = self._version(url).address
+        named = shapes.built(url.options.get("shape"), "influxdb", url.name)
+        self._shape: Shape = shape or named or Native(url.options.get("writers"))
+        self.address = f"{self._version(url).address}{shapes.suffix(self._shape)}"
         self._held = PerProcess(InfluxqlServer.close, leave=InfluxqlServer.close)
 
     @classmethod
@@ -120,6 +123,8 @@ class InfluxdbBackend:
         return rejected
 
     def query(self, query: Query) -> list[Series]:
+        if self._shape.foreign is not None:
+            return self.query_foreign(query, self._shape.foreign)
         with self._reader() as server:
             return queries.answer(server, query, queries.native(server, query))
 

@@ -27,6 +27,7 @@ from typing import Any, Final, Protocol
 from msgspec.json import decode
 from msgspec.structs import astuple
 
+from tallystick.backends.base import Foreign
 from tallystick.backends.influxdb.text import (
     PIECE_CHARACTERS,
     RESERVED,
@@ -61,7 +62,10 @@ REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Shape(Protocol):
-    """From records to lines. One that also reads its lines again has `Native.record`."""
+    """From records to lines; see `backends/shapes.py`."""
+
+    name: str
+    foreign: Foreign | None
 
     def lines(self, batch: Batch) -> tuple[list[str], list[int], dict[int, str]]:
         """The lines, the index in `batch.records` of each, and why which records have none."""
@@ -79,6 +83,9 @@ class Native:
     series. Two records of one series then fall on one point, and one is lost, when their segments share a value, their
     times a hundredth of a second, and their places are the same. Segment and process stand in the field `origin`.
     """
+
+    name = ""
+    foreign: Foreign | None = None
 
     def __init__(self, writers: int | None = None) -> None:
         self._writers = writers

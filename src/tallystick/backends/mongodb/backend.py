@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from tallystick.backends import shapes
 from tallystick.backends._url import OPTIONS, ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.mongodb import care, writing
 from tallystick.backends.mongodb import query as queries
 from tallystick.backends.mongodb.connection import NOT_ALLOWED, connect, driver, short, translated
 from tallystick.backends.mongodb.shape import Native
+from tallystick.backends.shapes import Documents
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.moments import nanoseconds
 from tallystick.processes import PerProcess
@@ -31,14 +33,15 @@ LOOK_SECONDS: Final = 60.0
 """How often the indexes are looked for. The server makes a collection that somebody dropped again, but not these, and
 says nothing."""
 
-_OURS: Final = {"collection": str, "ttl_days": int}
+_OURS: Final = {"collection": str, "ttl_days": int, "shape": str}
 
 
 class MongodbBackend:
     """`mongodb://user:password@host:27017/database?collection=tallystick`, also `mongodb+srv://`.
 
-    `client` is a ready `pymongo.MongoClient`. Our options: `collection`, `ttl_days` (documents leave that long after
-    their own time, by a TTL index), `timeout_seconds`, `connect_timeout_seconds`, `setup`, `password_env`,
+    `client` is a ready `pymongo.MongoClient`; `shape` is the form of the documents (`backends/shapes.py`). Our options:
+    `collection`, `shape`, `ttl_days` (documents leave that long after their own time, by a TTL index),
+    `timeout_seconds`, `connect_timeout_seconds`, `setup`, `password_env`,
     `password_file`, `ca_file`, `cert_file` (with its key), `insecure_tls`, `allow_plain_credentials`; all others
     (`replicaSet`, `tls`, `authSource`, …) go to the driver.
     """
@@ -51,8 +54,9 @@ class MongodbBackend:
         *,
         client: Any = None,
         database: str = "tallystick",
+        collection: str = "tallystick",
         driver_options: dict[str, str] | None = None,
-        shape: Native | None = None,
+        shape: Documents | None = None,
     ) -> None:
         if (url is None) == (client is None):
             raise SettingsError("backend: MongodbBackend takes either a url or a client")
@@ -61,8 +65,10 @@ class MongodbBackend:
         self._driver_options = driver_options or {}
         self._given = client
         self._database = (url.name if url is not None else "") or database
-        self._collection_name: str = self._options.get("collection", "tallystick")
-        self._shape = shape or Native()
+        self._collection_name: str = self._options.get("collection", collection)
+        named = shapes.built(self._options.get("shape"), "mongodb", self._collection_name)
+        self._shape: Documents = shape or named or Native()
+        self._native = self._shape if isinstance(self._shape, Native) else Native()
         self._held: PerProcess[Any] = PerProcess(_close, given=client)
         self._ready = False
         self._looked = -LOOK_SECONDS
@@ -89,7 +95,8 @@ class MongodbBackend:
         scheme = "mongodb" if self._url is None else self._url.scheme
         if self._given is not None:
             place = ",".join(f"{host}:{port}" for host, port in sorted(self._given.nodes)) or "client"
-        return f"{scheme}://{place}/{self._database}?collection={self._collection_name}"
+        what = shapes.suffix(self._shape, "&")
+        return f"{scheme}://{place}/{self._database}?collection={self._collection_name}{what}"
 
     def __repr__(self) -> str:
         return f"MongodbBackend({self.address!r})"
@@ -112,7 +119,7 @@ class MongodbBackend:
     def _ensure(self) -> list[str]:
         ttl_days = self._options.get("ttl_days", 0)
         try:
-            return care.ensure(self._client[self._database], self._collection_name, ttl_days)
+            return care.ensure(self._client[self._database], self._collection_name, ttl_days, self._shape.indexes)
         except driver().errors.OperationFailure as error:
             if error.code != NOT_ALLOWED:
                 raise
@@ -128,10 +135,9 @@ class MongodbBackend:
             given = self._given
             self._held.put(connect(self._url, self._driver_options, self.address) if given is None else given)
 
-    @property
-    def _collection(self) -> Any:
+    def _collection(self, name: str) -> Any:
         durable = driver().WriteConcern(w="majority", j=True)
-        return self._client[self._database].get_collection(self._collection_name, write_concern=durable)
+        return self._client[self._database].get_collection(name, write_concern=durable)
 
     @property
     def _client(self) -> Any:
@@ -146,12 +152,18 @@ class MongodbBackend:
         if not batch.records:
             return ACCEPTED
         self.open()
+
+        def write(place: str, part: Batch) -> WriteResult:
+            return writing.write(self._collection(place), part, self._shape, self.address)
+
         with self._translated():
-            return writing.write(self._collection, batch, self._shape.document, self.address)
+            return shapes.by_place(batch, self._shape.place, self._collection_name, write)
 
     # --- asking ---
 
     def query(self, query: Query) -> list[Series]:
+        if self._shape.foreign is not None:
+            return self.query_foreign(query, self._shape.foreign)
         self.open()
         return self._answer(self._collection_name, query, queries.native(query))
 
@@ -179,13 +191,13 @@ class MongodbBackend:
         self.open()
         order = 1 if newest is None else -1
         with self._translated():
-            cursor = self._collection.find(queries.fits(query))
+            cursor = self._collection(self._collection_name).find(queries.fits(query))
             cursor = cursor.sort([("timestamp_ns", order), ("segment", order), ("place", order)])
             found: Iterable[dict[str, Any]] = cursor.allow_disk_use(True)
             if newest is not None:
                 found = reversed(list(cursor.limit(newest))) if newest else []
             for document in found:
-                yield self._shape.record(document)
+                yield self._native.record(document)
 
     # --- looking after it ---
 
@@ -195,7 +207,7 @@ class MongodbBackend:
 
     def check(self) -> list[Line]:
         with self._opened() as database:
-            return [Line(ok=True, what=self.address), *care.check(database[self._collection_name])]
+            return [Line(ok=True, what=self.address), *care.check(database[self._collection_name], self._shape.indexes)]
 
     def indices(self) -> list[dict[str, Any]]:
         with self._opened() as database:

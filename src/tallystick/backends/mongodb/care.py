@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 from tallystick.backends.base import Line
@@ -13,12 +14,12 @@ SLICE: Final = 1_000
 """Documents that one delete of `prune` takes, at most."""
 
 
-def ensure(database: Any, name: str, ttl_days: int) -> list[str]:
+def ensure(database: Any, name: str, ttl_days: int, indexes: Iterable[tuple[str, ...]] = INDEXES) -> list[str]:
     """Create the indexes that are missing; says what was done. With `ttl_days`, the server forgets by itself."""
     collection = database[name]
     there = collection.index_information()
     done = []
-    for fields in INDEXES:
+    for fields in indexes:
         if _name(fields) not in there:
             collection.create_index([(field, 1) for field in fields], name=_name(fields))
             done.append(f"created the index {_name(fields)} on {collection.full_name}")
@@ -43,13 +44,13 @@ def script(database: str, name: str, ttl_days: int) -> str:
     return "\n".join(f"{place}.createIndex({json.dumps(keys)}, {json.dumps(more)})" for keys, more in wanted)
 
 
-def check(collection: Any) -> list[Line]:
+def check(collection: Any, indexes: Iterable[tuple[str, ...]] = INDEXES) -> list[Line]:
     there = collection.index_information()
     return [
         Line(ok=True, what=f"index {_name(fields)}")
         if _name(fields) in there
         else Line(ok=False, what=f"index {_name(fields)} is missing", remedy="run `tallystick setup`")
-        for fields in INDEXES
+        for fields in indexes
     ]
 
 

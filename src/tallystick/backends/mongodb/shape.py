@@ -19,6 +19,8 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
+from tallystick.backends.base import Foreign
+from tallystick.backends.mongodb.care import INDEXES
 from tallystick.codec import plain
 from tallystick.records import Header, Record, checked_rate
 
@@ -33,7 +35,15 @@ def escaped(key: str) -> str:
 
 
 class Native:
-    """The library's own shape. Another one has the same two methods."""
+    """The library's own shape; what another one has is said by `backends/shapes.py`."""
+
+    name = ""
+    foreign: Foreign | None = None
+    age = "timestamp_ns"
+    indexes: tuple[tuple[str, ...], ...] = INDEXES
+
+    def place(self, record: Record) -> str | None:
+        return None
 
     def document(self, record: Record) -> dict[str, Any]:
         """A new dict, nothing in it shared with the record: the driver may change it.

@@ -12,16 +12,17 @@ from typing import Any, Final
 
 from tallystick.backends.base import ACCEPTED, WriteResult
 from tallystick.backends.mongodb.connection import PASSING, driver, encoder
+from tallystick.backends.shapes import Documents
 from tallystick.errors import Unavailable
 from tallystick.records import Batch, Record
 
 DUPLICATE: Final = 11000
 
 
-def write(collection: Any, batch: Batch, document: Callable[[Record], dict[str, Any]], address: str) -> WriteResult:
-    """`document` makes what is stored of a record. Raises the driver's errors, and `Unavailable` without a majority."""
-    way = _Way(collection, batch, address)
-    plain, own = way.encode(document)
+def write(collection: Any, batch: Batch, shape: Documents, address: str) -> WriteResult:
+    """Raises the driver's errors, and `Unavailable` without a majority."""
+    way = _Way(collection, batch, address, shape.age)
+    plain, own = way.encode(shape.document)
     if plain:
         way.insert(plain)
     if own:
@@ -32,8 +33,9 @@ def write(collection: Any, batch: Batch, document: Callable[[Record], dict[str, 
 class _Way:
     """All numbers are indices in the batch."""
 
-    def __init__(self, collection: Any, batch: Batch, address: str) -> None:
+    def __init__(self, collection: Any, batch: Batch, address: str, age: str) -> None:
         self._collection = collection
+        self._age = age
         self._records = batch.records
         self._address = address
         self._documents: dict[int, Any] = {}
@@ -78,7 +80,7 @@ class _Way:
         pymongo, operations = driver(), []
         for index in indices:
             document = self._documents[index]
-            older = {"_id": document["_id"], "timestamp_ns": {"$lte": self._records[index].timestamp_ns}}
+            older = {"_id": document["_id"], self._age: {"$not": {"$gt": document[self._age]}}}
             operations.append(pymongo.ReplaceOne(older, document, upsert=upsert))
         try:
             self._collection.bulk_write(operations, ordered=False)

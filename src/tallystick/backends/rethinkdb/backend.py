@@ -18,12 +18,14 @@ from datetime import datetime
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from tallystick.backends import shapes
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.rethinkdb import care
 from tallystick.backends.rethinkdb import query as queries
 from tallystick.backends.rethinkdb.connection import connect, driver, translated
 from tallystick.backends.rethinkdb.shape import Native
+from tallystick.backends.shapes import Documents
 from tallystick.errors import Misconfigured, QueryError, SettingsError, TooLarge, Unavailable
 from tallystick.moments import nanoseconds
 from tallystick.processes import PerProcess
@@ -34,15 +36,16 @@ DEFAULT_PORT: Final = 28015
 MAKE_ARRAY: Final = 2
 EPOCH_TIME: Final = 101
 LARGEST_INSERT: Final = 10_000
-_OURS: Final = {"table": str, "tls": bool}
+_OURS: Final = {"table": str, "tls": bool, "shape": str}
 _PASSING: Final = re.compile(r"Cannot perform|not available|lost contact", re.IGNORECASE)
 
 
 class RethinkdbBackend:
     """`rethinkdb://user:password@host:28015/database?table=tallystick`, also several hosts, divided by commas.
 
-    `client` is a ready connection of the driver's, then used for everything, by one thread at a time. Our options:
-    `table`, `timeout_seconds`, `connect_timeout_seconds`, `setup`, `password_env`, `password_file`, `tls`, `ca_file`,
+    `client` is a ready connection of the driver's, then used for everything, by one thread at a time; `shape` is the
+    form of the documents (`backends/shapes.py`). Our options: `table`, `shape`,
+    `timeout_seconds`, `connect_timeout_seconds`, `setup`, `password_env`, `password_file`, `tls`, `ca_file`,
     `cert_file`, `key_file`, `insecure_tls`, `allow_plain_credentials`.
     """
 
@@ -55,7 +58,7 @@ class RethinkdbBackend:
         client: Any = None,
         database: str = "tallystick",
         table: str = "tallystick",
-        shape: Native | None = None,
+        shape: Documents | None = None,
     ) -> None:
         if (url is None) == (client is None):
             raise SettingsError("backend: RethinkdbBackend takes either a url or a client")
@@ -67,9 +70,12 @@ class RethinkdbBackend:
         for what, name in (("database", self._database), ("table", self._table_name)):
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
                 raise SettingsError(f"backend: {what} {name!r}: RethinkDB's names are of A-Z, a-z, 0-9, _ and - only")
-        self._shape = shape or Native()
+        named = shapes.built(self._options.get("shape"), "rethinkdb", self._table_name)
+        self._shape: Documents = shape or named or Native()
+        self._native = self._shape if isinstance(self._shape, Native) else Native()
         self._held: PerProcess[Any] = PerProcess(_close, given=client)
         self._ready = False
+        self._met: set[str] = set()
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -80,7 +86,8 @@ class RethinkdbBackend:
     @property
     def address(self) -> str:
         place = f"{self._given.host}:{self._given.port}" if self._url is None else ",".join(self._url.places)
-        return f"rethinkdb://{place}/{self._database}?table={self._table_name}"
+        what = shapes.suffix(self._shape, "&")
+        return f"rethinkdb://{place}/{self._database}?table={self._table_name}{what}"
 
     def __repr__(self) -> str:
         return f"RethinkdbBackend({self.address!r})"
@@ -99,9 +106,9 @@ class RethinkdbBackend:
                 self._ensure(self._run)
         self._ready = True
 
-    def _ensure(self, run: care.Run) -> list[str]:
+    def _ensure(self, run: care.Run, table: str = "") -> list[str]:
         try:
-            return care.ensure(run, self._database, self._table_name)
+            return care.ensure(run, self._database, table or self._table_name, self._shape.indexes)
         except driver().errors.ReqlPermissionError as error:
             user = self._url.user if self._url is not None else None
             script = care.script(self._database, self._table_name, user or "admin")
@@ -125,9 +132,8 @@ class RethinkdbBackend:
     def _run(self, term: Any) -> Any:
         return term.run(self._connection)
 
-    @property
-    def _table(self) -> Any:
-        return driver().r.db(self._database).table(self._table_name)
+    def _table(self, name: str = "") -> Any:
+        return driver().r.db(self._database).table(name or self._table_name)
 
     # --- writing ---
 
@@ -135,21 +141,33 @@ class RethinkdbBackend:
         if not batch.records:
             return ACCEPTED
         self.open()
+        with self._translated():
+            return shapes.by_place(batch, self._shape.place, self._table_name, self._write)
+
+    def _write(self, table: str, batch: Batch) -> WriteResult:
         rejected: dict[int, str] = {}
         kept: dict[int, str] = {}
         plain = {record.id: index for index, record in enumerate(batch.records) if not record.replaces}
-        with self._translated():
-            self._insert(batch, list(plain.values()), "replace", rejected, kept)
-            self._insert(batch, _newest(batch), _unless_newer, rejected, kept)
+        if table != self._table_name and table not in self._met and self._options.get("setup", True):
+            self._ensure(self._run, table)
+            self._met.add(table)
+        self._insert(batch, table, list(plain.values()), "replace", rejected, kept)
+        self._insert(batch, table, _newest(batch), _unless_newer(self._shape.age), rejected, kept)
         return WriteResult(rejected, kept) if rejected or kept else ACCEPTED
 
     def _insert(
-        self, batch: Batch, indices: list[int], conflict: Any, rejected: dict[int, str], kept: dict[int, str]
+        self,
+        batch: Batch,
+        table: str,
+        indices: list[int],
+        conflict: Any,
+        rejected: dict[int, str],
+        kept: dict[int, str],
     ) -> None:
         for start in range(0, len(indices), LARGEST_INSERT):
             part = indices[start : start + LARGEST_INSERT]
             documents = [_term(self._shape.document(batch.records[index])) for index in part]
-            insert = self._table.insert
+            insert = self._table(table).insert
             term = driver().ast.Datum([MAKE_ARRAY, documents])
             if not self._run(insert(term, conflict=conflict, durability="hard"))["errors"]:
                 continue
@@ -165,8 +183,10 @@ class RethinkdbBackend:
     # --- asking ---
 
     def query(self, query: Query) -> list[Series]:
+        if self._shape.foreign is not None:
+            return self.query_foreign(query, self._shape.foreign)
         with self._asking() as run:
-            return queries.answer(run, query, queries.native(query, self._table))
+            return queries.answer(run, query, queries.native(query, self._table()))
 
     def query_foreign(self, query: Query, foreign: Foreign) -> list[Series]:
         r = driver().r
@@ -180,9 +200,9 @@ class RethinkdbBackend:
         if newest == 0:
             return
         with self._asking() as run:
-            found = run(queries.ordered(query, self._table, newest))
+            found = run(queries.ordered(query, self._table(), newest))
             for document in found if newest is None else reversed(list(found)):
-                yield self._shape.record(document)
+                yield self._native.record(document)
 
     @contextmanager
     def _asking(self, *, make: bool = True) -> Iterator[Any]:
@@ -237,6 +257,7 @@ class RethinkdbBackend:
             self.close()  # the next `open` makes a new connection
             if isinstance(error, Misconfigured):
                 self._ready = False  # and looks what went away, to make it again if it may
+                self._met.clear()
             raise
 
 
@@ -255,8 +276,8 @@ def _newest(batch: Batch) -> list[int]:
     return list(found.values())
 
 
-def _unless_newer(_id: Any, old: Any, new: Any) -> Any:
-    return driver().r.branch(new["moment"] >= old["moment"].default([]), new, old)
+def _unless_newer(age: str) -> Any:
+    return lambda _id, old, new: driver().r.branch(new[age] >= old[age].default(new[age]), new, old)
 
 
 def _term(value: Any) -> Any:

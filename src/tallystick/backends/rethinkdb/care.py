@@ -17,8 +17,8 @@ SLICE: Final = 5_000
 Run = Callable[[Any], Any]
 
 
-def ensure(run: Run, database: str, table: str) -> list[str]:
-    """Create what is missing; says what was done. Two that do so at once do no harm."""
+def ensure(run: Run, database: str, table: str, indexes: tuple[tuple[str, ...], ...] = ((INDEX,),)) -> list[str]:
+    """Create what is missing; says what was done. Two that do so at once do no harm. An index is of one field."""
     r = driver().r
     done = []
     if database not in run(r.db_list()):
@@ -28,10 +28,11 @@ def ensure(run: Run, database: str, table: str) -> list[str]:
         _create(run, r.db(database).table_create(table))
         done.append(f"created the table {database}.{table}")
     run(r.db(database).table(table).wait())
-    if INDEX not in run(r.db(database).table(table).index_list()):
-        _create(run, r.db(database).table(table).index_create(INDEX))
-        done.append(f"created the index {INDEX} on {database}.{table}")
-    run(r.db(database).table(table).index_wait(INDEX))
+    for (field,) in indexes:
+        if field not in run(r.db(database).table(table).index_list()):
+            _create(run, r.db(database).table(table).index_create(field))
+            done.append(f"created the index {field} on {database}.{table}")
+        run(r.db(database).table(table).index_wait(field))
     return done
 
 

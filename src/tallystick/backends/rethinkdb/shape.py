@@ -24,6 +24,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from tallystick.backends.base import Foreign
 from tallystick.codec import plain, with_datetimes
 from tallystick.records import Header, Record, checked_rate
 
@@ -53,7 +54,15 @@ def moment(timestamp_ns: int) -> list[int]:
 
 
 class Native:
-    """The library's own shape. Another one has the same two methods."""
+    """The library's own shape; what another one has is said by `backends/shapes.py`."""
+
+    name = ""
+    foreign: Foreign | None = None
+    age = "moment"
+    indexes: tuple[tuple[str, ...], ...] = (("moment",),)
+
+    def place(self, record: Record) -> str | None:
+        return None
 
     def document(self, record: Record) -> dict[str, Any]:
         """Of plain Python values and datetimes. Raises `TypeError` or `ValueError` for what no record may hold."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote
 
+from tallystick.backends import shapes
 from tallystick.backends._url import read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.search import bulk
@@ -34,7 +35,12 @@ from tallystick.processes import PerProcess
 from tallystick.queries import Query, Series
 from tallystick.records import Batch, Record
 
-OPTIONS: Final[dict[str, type]] = {"api_key": Secret, "bearer_token": Secret, "query_timeout_seconds": float}
+OPTIONS: Final[dict[str, type]] = {
+    "api_key": Secret,
+    "bearer_token": Secret,
+    "query_timeout_seconds": float,
+    "shape": str,
+}
 """Of the URL, beside those of every server's."""
 
 BODY_BYTES: Final = 10_000_000
@@ -110,11 +116,12 @@ class SearchBackend(ABC):
         tls = url.partition("://")[0].endswith("+https")
         read = read_url(url, default_port=PORT, tls=tls, options=OPTIONS)
         more: dict[str, Any] = {**read.options, **({"index": read.name} if read.name else {})}
+        more["shape"] = shapes.built(read.options.get("shape"), cls.scheme, read.name or "tallystick")
         return cls(read.places, user=read.user, password=read.password, tls=tls, **more)
 
     @property
     def address(self) -> str:
-        return f"{self.scheme}{'' if self._access.tls is None else '+https'}://{self._places}/{self.index}"
+        return f"{self.scheme}{'' if self._access.tls is None else '+https'}://{self._places}/{self.index}{shapes.suffix(self.shape)}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address!r})"

@@ -50,8 +50,10 @@ REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 class Shape(Protocol):
     """Documents of a shape of their own go through the same writer. `foreign` says where such documents keep what a
-    query needs; None means that they are of the native shape, with our template."""
+    query needs; None means that they are of the native shape, with our template. One that tells of single documents
+    (`backends/shapes.py`) becomes such a shape by `documents.Lines`."""
 
+    name: str
     foreign: Foreign | None
 
     def lines(self, batch: Batch) -> tuple[str, list[str], list[int], dict[int, str]]:
@@ -61,6 +63,7 @@ class Shape(Protocol):
 
 
 class NativeShape:
+    name = ""
     foreign: Foreign | None = None
 
     def __init__(self, prefix: str, tags: TagStyle) -> None:
