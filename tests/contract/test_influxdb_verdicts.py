@@ -61,7 +61,7 @@ def test_a_field_type_conflict_rejects_only_the_conflicting_records(backend: Inf
         assert names(backend) == ["free"] * 200 + ["hits"] * 200
 
 
-class WithBadLines:
+class WithBadLines(Native):
     """The library's shape, but the lines of some records are such that no server can parse them."""
 
     def lines(self, batch: Batch) -> tuple[list[str], list[int], dict[int, str]]:

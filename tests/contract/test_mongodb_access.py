@@ -324,7 +324,7 @@ def test_documents_leave_after_ttl_days_and_another_number_changes_the_index() -
         said = backend.setup()
         assert any(f"{done} the index timestamp_ttl" in line for line in said)
         assert backend.setup() == []
-        index = backend._collection.index_information()["timestamp_ttl"]
+        index = backend._collection(backend._collection_name).index_information()["timestamp_ttl"]
         assert index["expireAfterSeconds"] == days * 86_400
         backends.append(backend)
     for backend in backends:

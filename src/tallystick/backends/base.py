@@ -93,7 +93,8 @@ class Foreign(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` is the table, index, collection or measurement (or file pattern). `value` and `time` name columns;
     `time_unit` says what the time column holds (`"native"`: the store's own time type). Without a `name` column all of
-    it is one metric, named like the source; the same for `kind` (then `"gauge"`). `tags` maps a tag to its column.
+    it is one metric, named like the source; the same for `kind` (then `"gauge"`). `tags` maps a tag to its column;
+    `tags_in` names an object that has all others as its members.
     """
 
     source: str
@@ -103,6 +104,14 @@ class Foreign(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     kind: str | None = None
     tags: dict[str, str] = {}
+    tags_in: str | None = None
+
+    def asked(self, query: Query) -> Foreign:
+        """The same, with a column for each tag that the query names."""
+        if self.tags_in is None:
+            return self
+        named = {tag: f"{self.tags_in}.{tag}" for tag in (*query.by, *query.where)}
+        return msgspec.structs.replace(self, tags={**named, **self.tags}, tags_in=None)
 
 
 @runtime_checkable

@@ -124,7 +124,7 @@ class InfluxdbBackend:
 
     def query(self, query: Query) -> list[Series]:
         if self._shape.foreign is not None:
-            return self.query_foreign(query, self._shape.foreign)
+            return self.query_foreign(query, self._shape.foreign.asked(query))
         with self._reader() as server:
             return queries.answer(server, query, queries.native(server, query))
 

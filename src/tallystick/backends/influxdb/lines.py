@@ -62,7 +62,11 @@ REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Shape(Protocol):
-    """From records to lines; see `backends/shapes.py`."""
+    """From records to lines; see `backends/shapes.py`.
+
+    One that has `learn(record, reason)` is told why the server refused a record; when it answers True for any, it is
+    asked once more for the lines of all that were refused.
+    """
 
     name: str
     foreign: Foreign | None

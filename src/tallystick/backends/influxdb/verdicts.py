@@ -50,7 +50,13 @@ _decode_refusals: Final = msgspec.json.Decoder(_Refusals).decode
 def add(server: LineServer, shape: Shape, batch: Batch) -> dict[int, str]:
     """Write a batch in one call; why which of its records were rejected, by index."""
     lines, indices, rejected = shape.lines(batch)
-    return rejected | {indices[number]: why for number, why in refused_lines(server, lines).items()}
+    refused = {indices[number]: why for number, why in refused_lines(server, lines).items()}
+    learn = getattr(shape, "learn", None)
+    if learn is None or not [index for index, why in refused.items() if learn(batch.records[index], why)]:
+        return rejected | refused
+    again = sorted(refused)
+    rest = add(server, shape, batch.only(again))
+    return rejected | {again[index]: why for index, why in rest.items()}
 
 
 def refused_lines(server: LineServer, lines: list[str]) -> dict[int, str]:

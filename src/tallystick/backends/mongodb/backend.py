@@ -163,7 +163,7 @@ class MongodbBackend:
 
     def query(self, query: Query) -> list[Series]:
         if self._shape.foreign is not None:
-            return self.query_foreign(query, self._shape.foreign)
+            return self.query_foreign(query, self._shape.foreign.asked(query))
         self.open()
         return self._answer(self._collection_name, query, queries.native(query))
 

@@ -184,7 +184,7 @@ class RethinkdbBackend:
 
     def query(self, query: Query) -> list[Series]:
         if self._shape.foreign is not None:
-            return self.query_foreign(query, self._shape.foreign)
+            return self.query_foreign(query, self._shape.foreign.asked(query))
         with self._asking() as run:
             return queries.answer(run, query, queries.native(query, self._table()))
 

@@ -234,7 +234,7 @@ def foreign(query: Query, source: Foreign, table: Any) -> Any:
             "name": text(document[source.name]) if source.name else source.source,
             "kind": text(document[source.kind]) if source.kind else "gauge",
             "number": r.branch(value.type_of() == "BOOL", r.branch(value, 1, 0), value),
-            "tags": {escaped(tag): text(document[column].default(None)) for tag, column in source.tags.items()},
+            "tags": {escaped(tag): text(_member(document, column)) for tag, column in source.tags.items()},
         }
 
     fields = [source.time, *(field for field in (source.name, source.kind) if field)]
@@ -244,6 +244,13 @@ def foreign(query: Query, source: Foreign, table: Any) -> Any:
     if query.end_ns is not None:
         found = found.filter(lambda row: row["moment"] < moment(query.end_ns or 0))
     return native(_timeless(query), found)
+
+
+def _member(document: Any, column: str) -> Any:
+    """A field, or where there is none of that name and it has dots, a member of an object; else null."""
+    outer, dot, inner = column.partition(".")
+    inside = document[outer][inner].default(None) if dot else None
+    return document[column].default(inside)
 
 
 def _timeless(query: Query) -> Query:

@@ -104,6 +104,7 @@ class SearchBackend(ABC):
         self._client = client
         self._places = self._access.places if client is None else self._places_of(client)
         self._setup = setup and shape is None
+        self._may_make = setup
         self._schema = Schema(index, self.tags)
         self._held = PerProcess(Server.close)
         self._made_here = PerProcess(bool)
@@ -160,6 +161,8 @@ class SearchBackend(ABC):
         server = self._opened()
         native = self.shape is self._native
         targets = self._native.indices(batch) if native else set()
+        if (prepare := getattr(self.shape, "prepare", None)) is not None and self._may_make:
+            prepare(server.ask, batch)
         new = native and self._schema.prepare(server, targets, mend=self._setup)
         # The server gives up on a shard before we give up on the server, so that it still tells about the others.
         wait = f"timeout={round(self.timeout_seconds * 800)}ms"
@@ -167,13 +170,25 @@ class SearchBackend(ABC):
         result = bulk.verdicts(answer, sent, self.address)
         if new:
             self._schema.refuse_unseen(server, targets)
+        result = self._again(batch, result)
         if not refused:
             return result
         return WriteResult({**refused, **result.rejected}, result.kept, result.retry_after_seconds)
 
+    def _again(self, batch: Batch, result: WriteResult) -> WriteResult:
+        """What a shape that learns from refusals makes of them."""
+        learn = getattr(self.shape, "learn", None)
+        if learn is None or not [index for index, why in result.rejected.items() if learn(batch.records[index], why)]:
+            return result
+        again = sorted(result.rejected)
+        second = self.write(batch.only(again))
+        kept = {**result.kept, **{again[index]: why for index, why in second.kept.items()}}
+        rejected = {again[index]: why for index, why in second.rejected.items()}
+        return WriteResult(rejected, kept, second.retry_after_seconds or result.retry_after_seconds)
+
     def query(self, query: Query) -> list[Series]:
         if self.shape.foreign is not None:
-            return self.query_foreign(query, self.shape.foreign)
+            return self.query_foreign(query, self.shape.foreign.asked(query))
         time = Time()
         fields = Fields(time, "value", self.tags, name="name", kind="kind", unit="unit", weight="weight")
         return self._ask(query, fields, self._search(self.index))

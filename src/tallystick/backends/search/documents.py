@@ -31,6 +31,9 @@ class Lines:
     def __init__(self, shape: Documents, place: str) -> None:
         self.name = shape.name
         self.foreign = shape.foreign
+        for power in ("prepare", "learn"):
+            if (method := getattr(shape, power, None)) is not None:
+                setattr(self, power, method)
         self._shape = shape
         self._place = place
 

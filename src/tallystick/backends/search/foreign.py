@@ -43,6 +43,8 @@ def _types(server: Server, source: str, columns: list[str]) -> dict[str, str]:
     types: dict[str, str] = {}
     for column, found in answer["fields"].items():
         kinds = {kind: caps for kind, caps in found.items() if kind != "unmapped"}
+        if len(kinds) > 1 and kinds.keys() <= _WHOLE | _FRACTIONS and all(c["aggregatable"] for c in kinds.values()):
+            kinds = {"double": next(iter(kinds.values()))}  # the engine computes with all of them as doubles
         if len(kinds) > 1:
             raise QueryError(
                 f"{column}: is {' and '.join(sorted(kinds))} in different indices of {source!r}; name one of them"

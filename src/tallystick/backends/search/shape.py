@@ -51,7 +51,11 @@ REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
 class Shape(Protocol):
     """Documents of a shape of their own go through the same writer. `foreign` says where such documents keep what a
     query needs; None means that they are of the native shape, with our template. One that tells of single documents
-    (`backends/shapes.py`) becomes such a shape by `documents.Lines`."""
+    (`backends/shapes.py`) becomes such a shape by `documents.Lines`.
+
+    One that has `prepare(ask, batch)` is called before each request, to make on the server what its documents need. One
+    that has `learn(record, reason)` is told why the server refused a record; when it answers True for any, it is asked
+    once more for the lines of all that were refused."""
 
     name: str
     foreign: Foreign | None

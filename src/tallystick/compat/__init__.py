@@ -1,0 +1,1 @@
+"""Doors for users of other systems: their imports, their stored documents, their wire."""

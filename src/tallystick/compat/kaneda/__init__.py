@@ -1,0 +1,1 @@
+"""Kaneda's names, in front of this library's engine."""
