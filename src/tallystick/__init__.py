@@ -21,6 +21,7 @@ from tallystick.errors import (
     Unavailable,
 )
 from tallystick.queries import Query, Series
+from tallystick.recorder.collector import Collector, current_collector
 from tallystick.recorder.filters import drop, rename
 from tallystick.recorder.metrics import Metrics
 from tallystick.records import Batch, Record
@@ -29,6 +30,7 @@ from tallystick.version import __version__
 __all__ = [
     "BackendError",
     "Batch",
+    "Collector",
     "Metrics",
     "Misconfigured",
     "MissingExtra",
@@ -43,6 +45,7 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "__version__",
+    "current_collector",
     "drop",
     "rename",
 ]

@@ -7,7 +7,8 @@ A spool is newline-delimited JSON. Its first line is a `Header`; each other line
     [1763683200123999999,"timing","request.time",0.0123,{"route":"/checkout"},{"unit":"s"}]
 
 `extra` may hold `unit`, `metadata`, `id` (the caller's own), `rate` (the sample rate) and `datetimes` (JSON pointers,
-RFC 6901, to the parts of the value that are datetimes, which stand there as RFC 3339 text).
+RFC 6901, to the parts of the value that are datetimes, which stand there as RFC 3339 text), and `together`: this line
+and those behind it are one unit of work of so many lines, of which a reader takes all or none.
 
 Invariants
 - JSON text escapes control characters, so a raw newline only ever ends a line and a NUL is never in one.
@@ -44,8 +45,11 @@ class Extra(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str | None = None
     rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     datetimes: tuple[str, ...] = ()
+    together: int = 0
 
 
+TOGETHER: Final = b'"together":'
+"""What stands in the first line of a unit of work, and perhaps in others."""
 _NO_EXTRA: Final = Extra()
 ALL: Final = _NO_EXTRA.rate
 """The sample rate 1.0; msgspec leaves out of a line only this very object."""
@@ -161,6 +165,14 @@ def _decode_one_by_one(
         except UNREADABLE as error:
             damaged.append(Damage(offset, piece, f"damaged line: {error}"))
     return lines, places, damaged
+
+
+def unit_size(line: bytes) -> int:
+    """How many lines, this one included, are the unit of work that begins with this line; 0 when none does."""
+    try:
+        return _extra.decode(_lines.decode(line).extra).together
+    except UNREADABLE:
+        return 0
 
 
 class Reader:

@@ -23,6 +23,7 @@ from tallystick.moments import Moment
 from tallystick.pipelines.route import checked_seconds
 from tallystick.pipelines.sharing import hold_route
 from tallystick.queries import Query, Series
+from tallystick.recorder.collector import Collecting, Collector, OnError, checked_on_error
 from tallystick.recorder.draft import kept, opposite
 from tallystick.recorder.exit import closed, opened
 from tallystick.recorder.filters import Filter, Scrub
@@ -191,6 +192,28 @@ class Metrics:
         if callable(name) or isinstance(name, classmethod | property | staticmethod):
             return Timed(self._recorder.record_timed, None, tags, use_ms)(name)
         return Timed(self._recorder.record_timed, name, tags, use_ms)
+
+    def collect(
+        self,
+        *,
+        tags: Tags = None,
+        metadata: Mapping[str, Any] | None = None,
+        inherit: bool = False,
+        on_error: OnError = "send",
+    ) -> Collecting:
+        """A unit of work, as a context manager or a decorator: what it collects is recorded together when it ends.
+
+            with metrics.collect(tags={"route": "/checkout"}) as work:
+                work.count("items", 3)
+                current_collector().count("cache.hit")     # the same, anywhere below
+
+        All of its records are delivered, or none. `inherit` starts with the tags and metadata of the unit around it.
+        When the block raises, the unit is recorded with the tag `error`, the exception's class; with `on_error="drop"`
+        nothing of it is. The exception passes in either case.
+        """
+        return Collecting(
+            lambda: Collector(self._recorder, tags, metadata, inherit=inherit, on_error=checked_on_error(on_error))
+        )
 
     def event(
         self,

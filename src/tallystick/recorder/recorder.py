@@ -196,11 +196,11 @@ class Recorder:
                     if parts is not None:
                         shared.learn(self.ready[passed.kind], name, tags, parts)
         except RecordError as error:
-            self._refuse(error, name)
+            self.refuse(error, name)
         except Exception as error:  # an object whose own code fails when it is looked at, or a filter
             if from_outside(error):
                 raise
-            self._refuse(RecordError("failed", "record", said_by(error)), name)
+            self.refuse(RecordError("failed", "record", said_by(error)), name)
 
     def record_ready(self, record: object) -> None:
         """A `Record` made elsewhere."""
@@ -211,12 +211,12 @@ class Recorder:
             name = record.name
             tags, metadata = drafts.kept(record.words) or record.tags, record.metadata or None
         except RecordError as error:
-            self._refuse(error, name)
+            self.refuse(error, name)
             return
         except Exception as error:  # its fields may hold anything: nobody has looked at them yet
             if from_outside(error):
                 raise
-            self._refuse(RecordError("failed", "record", said_by(error)), name)
+            self.refuse(RecordError("failed", "record", said_by(error)), name)
             return
         self.record(
             record.kind,
@@ -231,7 +231,50 @@ class Recorder:
             ready=record,
         )
 
-    def _refuse(self, error: RecordError, name: object) -> None:
+    # --- several at once ---
+
+    def draft(self, kind: str, name: object, value: object, tags: object = None, **details: Any) -> Draft:
+        """A checked draft with the bound prefix. Raises `RecordError`."""
+        with refusing():
+            return drafts.make(kind, self._full(name), value, tags, **details)
+
+    def record_together(self, unit: list[Draft], tags: dict[str, str], metadata: dict[str, Any]) -> None:
+        """Append these drafts in one copy: all of them or none. `tags` and `metadata` are for each of them."""
+        shared = self.shared
+        passed = []
+        for draft in unit:
+            try:
+                own = dict.fromkeys(draft.tags, "true") if isinstance(draft.tags, list) else draft.tags
+                draft.tags = self._merged({**tags, **own})
+                draft.metadata = {**metadata, **draft.metadata}
+                if (kept := self._filtered(shared.scrub(draft))) is not None:
+                    self._line(kept)
+                    passed.append(kept)
+            except RecordError as error:
+                self.refuse(error, draft.name)
+            except Exception as error:  # a filter
+                if from_outside(error):
+                    raise
+                self.refuse(RecordError("failed", "record", said_by(error)), draft.name)
+        if not passed:
+            return
+        lines = [self._line(draft, len(passed) if index == 0 else 0) for index, draft in enumerate(passed)]
+        if isinstance(self.spool, Inline):
+            for line, draft in zip(lines, passed, strict=True):
+                self.spool.append(line, draft.name)
+        elif not self.spool.append(b"".join(lines), passed[0].name):
+            for draft in passed[1:]:
+                self.spool.tally.add("dropped", "unit", draft.name)
+
+    def lose(self, names: list[str], reason: str) -> None:
+        """These were collected and are not recorded."""
+        for name in names:
+            self.spool.tally.add("dropped", reason, name)
+        if names:
+            message = f"a unit of work was never ended, {len(names)} of its records are lost; use it in a with block"
+            self.shared.refusals.note(RecordError(reason, "collector", message), names[0])
+
+    def refuse(self, error: RecordError, name: object) -> None:
         shown = printable(name)
         self.spool.tally.add("refused", error.reason, shown)
         if self.shared.settings.strict:
@@ -260,10 +303,10 @@ class Recorder:
             draft = passed
         return drafts.checked(draft) if self.shared.filters else draft
 
-    def _line(self, draft: Draft) -> bytes:
+    def _line(self, draft: Draft, together: int = 0) -> bytes:
         value, pointers = plain(draft.value)
         rate = ALL if draft.sample_rate == 1.0 else draft.sample_rate
-        extra = Extra(draft.unit, draft.metadata, draft.id, rate, tuple(pointers))
+        extra = Extra(draft.unit, draft.metadata, draft.id, rate, tuple(pointers), together)
         line = encode_line(draft.timestamp_ns, draft.kind, draft.name, value, draft.tags, extra)
         longest = self.shared.longest_bytes
         if len(line) > longest:

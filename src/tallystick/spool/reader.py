@@ -4,6 +4,8 @@ Invariants
 - Reading goes in whole lines. What follows the last newline of a segment without a writer was being written when the
   writer died; that call had not returned, so it is no record.
 - While a writer lives, a line that holds a NUL is still being copied by it: reading stops before that line.
+- The lines of a unit of work are given out when all of them are there. Those that a dead writer left of one are no
+  records: that call had not returned either.
 - A segment may be removed only while its lock is held (`own`): then no writer is alive, and nobody else is reading it
   in order to deliver or to drop it.
 - A position is believed, also where the bytes before it are damaged or gone: what it covers was settled, and its file
@@ -17,7 +19,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from tallystick.codec import FORMAT, DamagedHeader, Reader, decode_header
+from tallystick.codec import FORMAT, TOGETHER, DamagedHeader, Reader, decode_header, unit_size
 from tallystick.records import Damage, Header
 from tallystick.spool import disk
 
@@ -100,8 +102,38 @@ class SegmentReader:
             if raw or not asked:
                 break
             size *= 4  # a line longer than all that was read
+        raw = self._without_torn_unit(raw)
         rest = raw.split(b"\n", limit)[-1]
         return raw[: len(raw) - len(rest)]
+
+    def _without_torn_unit(self, raw: bytes) -> bytes:
+        """The lines but for a unit of work at the end of them that the segment does not hold whole."""
+        at = raw.rfind(TOGETHER)
+        while at >= 0:
+            start = raw.rfind(b"\n", 0, at) + 1
+            size = unit_size(raw[start : raw.index(b"\n", at)])
+            if size > 1:
+                missing = size - raw.count(b"\n", start)
+                if missing <= 0 or self._follow(self.position + len(raw), missing):
+                    return raw
+                if self._end is not None:  # its writer died while it copied them: that call had not returned
+                    self._end = self.position + start
+                return raw[:start]
+            at = raw.rfind(TOGETHER, 0, start)
+        return raw
+
+    def _follow(self, at: int, lines: int) -> bool:
+        """Whether this many whole lines are at this place."""
+        while lines > 0:
+            piece = self._pread(at, 1 << 16)
+            if self._end is not None:
+                piece = piece[: max(0, self._end - at)]
+            piece, unwritten, _ = piece.partition(b"\0")
+            lines -= piece.count(b"\n")
+            at += len(piece)
+            if not piece or unwritten:
+                break
+        return lines <= 0
 
     @property
     def finished(self) -> bool:

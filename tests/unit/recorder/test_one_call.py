@@ -42,13 +42,13 @@ def hook(event, arguments):
 calls()  # opens the segment and starts the agent, which starts its sign of life
 while "tallystick-pulse" not in {thread.name for thread in threading.enumerate()}:
     time.sleep(0.001)
-threads = threading.active_count()
+threads = len(os.listdir("/proc/self/task"))
 sys.addaudithook(hook)
 for _ in range(1000):
     calls()
 during = sorted(set(seen))
 os.close(os.open(os.devnull, os.O_RDONLY))
-print(json.dumps([during, "open" in seen, threading.active_count() - threads]))
+print(json.dumps([during, "open" in seen, len(os.listdir("/proc/self/task")) - threads]))
 """
 
 
@@ -58,7 +58,7 @@ def test_a_call_opens_no_file_reaches_no_network_and_starts_no_thread(home: Path
     during, hook_works, more_threads = json.loads(done.stdout)
     assert during == []
     assert hook_works
-    assert more_threads == 0
+    assert more_threads <= 0  # the thread that started the agent's may have ended
 
 
 class Hanging(BaseBackend):
