@@ -65,7 +65,7 @@ def write_backlog(folder: Folder, count: int, *, writers: int) -> None:
     killed = spools[-1]
     with killed._lock:  # its segments lose their locks and are not sealed
         killed._closed = True
-        for segment in (*killed._old, killed._segment, *killed._ready):
+        for segment in (*killed._tender.old, killed._segment, *killed._tender.ready):
             if segment is not None:
                 segment.abandon()
 

@@ -75,12 +75,12 @@ class World(msgspec.Struct, frozen=True):
 def write_spool(folder: Folder, count: int, start: int = 0) -> None:
     """Sealed segments, a last one as a killed writer leaves it, and its tally."""
     spool = Spool(folder, app="shop", host="web-1", tags={"env": "prod"}, segment_bytes=SEGMENT_BYTES)
-    spool._tend = lambda *_: None  # type: ignore[method-assign]  # one thread only: the same files each time
+    spool._tender.wake = lambda: None  # type: ignore[method-assign]  # one thread only: the same files each time
     for value in range(start, start + count):
         name = "seven" if value % 41 == 7 else "user.signup" if value % 2 else "größe"
         spool.append(encode_line(1_763_683_200_000_000_000 + value, "counter", name, value, {"plan": "pro"}), name)
     spool.append(b"x" * SEGMENT_BYTES, "too.large")
-    spool._seal_old()
+    spool._tender.seal_old()
     _left_open.append(spool)
 
 

@@ -35,8 +35,8 @@ from tallystick.records import Batch, Record
 from tallystick.spool import folder
 from tallystick.spool.account import account
 from tallystick.spool.dead import DeadLetters
+from tallystick.spool.dropping import make_room
 from tallystick.spool.folder import Folder
-from tallystick.spool.room import make_room
 from tallystick.spool.source import SpoolSource
 from tallystick.spool.spool import Spool
 
@@ -99,7 +99,7 @@ class PowerLoss(RuleBasedStateMachine):
         with self.power():
             if self.spool is None:
                 self.spool = Spool(self.folder, segment_bytes=SEGMENT_BYTES, fsync=self.fsync)
-                self.spool._wake_tender = lambda: None  # type: ignore[method-assign]  # `tend` does its work
+                self.spool._tender.wake = lambda: None  # type: ignore[method-assign]  # `tend` does its work
             for index in range(count):
                 value, name = len(self.begun), names[index % len(names)]
                 self.begun[value] = name
@@ -113,7 +113,7 @@ class PowerLoss(RuleBasedStateMachine):
     def tend(self) -> None:
         with self.power():
             if self.spool is not None:
-                self.spool._tend_once()
+                self.spool._tender.tend_once()
 
     @precondition(lambda self: self.spool is not None)
     @rule()
@@ -217,7 +217,7 @@ class PowerLoss(RuleBasedStateMachine):
 
     def let_go_of_writer(self) -> None:
         if self.spool is not None:
-            for segment in (*self.spool._old, *self.spool._ready, *filter(None, [self.spool._segment])):
+            for segment in (*self.spool._tender.old, *self.spool._tender.ready, *filter(None, [self.spool._segment])):
                 segment.abandon()
             self.spool.tally.close()
             self.spool = None

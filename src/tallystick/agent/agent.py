@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
+from tallystick import forks
 from tallystick.agent import leaving
 from tallystick.agent.attempt import Attempt
 from tallystick.agent.delivery import Deliverer, Stopped
@@ -29,8 +29,8 @@ from tallystick.agent.report import Report
 from tallystick.contracts import Delivery, Source, Target
 from tallystick.errors import SpoolError, Unavailable
 from tallystick.masking import hider
+from tallystick.spool.background import Background
 from tallystick.spool.folder import Folder
-from tallystick.spool.worker import Worker
 from tallystick.threads import Empty, SimpleQueue
 from tallystick.waiting import steady
 
@@ -79,12 +79,13 @@ class Agent:
         self._wake: SimpleQueue[None] = SimpleQueue()  # put to by signal handlers, too: an Event could deadlock there
         self._stopping = False
         self._finish_by = float("inf")
-        self._thread: Worker | None = None
+        self._thread: Background | None = None
         self._source: Source | None = None
         self._in_hand: Delivery | None = None
         self._attempt: Attempt | None = None
         self._last_chores = 0.0
         self._complained = ("", 0.0)
+        forks.inherited(self)
         _agents.add(self)
 
     # --- for the owner ---
@@ -93,7 +94,7 @@ class Agent:
         """Run in a daemon thread of this process. Idempotent."""
         if self._thread is None and not self._stopping:
             leaving.watch(_leave_all)
-            thread = self._thread = Worker(self.run, "tallystick-agent")
+            thread = self._thread = Background(self.run, "tallystick-agent")
             thread.start()
 
     def wake(self) -> None:
@@ -250,28 +251,17 @@ class Agent:
         while (left := deadline - steady()) > 0 and not self._over():
             self._wait(left)
 
-    def _leave_to_parent(self) -> None:
+    def forget_parent(self) -> None:
         """In a forked child: the thread is not here, and connection and locks are the parent's."""
         self._stopping = True
         self._thread = None
-        _of_the_parent.append((self.target, self._source, self._attempt))
+        forks.leave_alone(self.target, self._source, self._attempt)
         self._attempt = None
 
 
 _agents: weakref.WeakSet[Agent] = weakref.WeakSet()
-_of_the_parent: list[object] = []
-"""Never freed: closing an inherited connection would close it for the parent, too."""
 
 
 def _leave_all() -> None:
     for agent in list(_agents):
         agent.leave()
-
-
-def _after_fork_in_child() -> None:
-    for agent in list(_agents):
-        agent._leave_to_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -19,8 +19,8 @@ from typing import Final
 
 from tallystick.agent import report
 from tallystick.spool import disk
+from tallystick.spool.background import Background
 from tallystick.spool.folder import Folder
-from tallystick.spool.worker import Worker
 from tallystick.threads import Empty, SimpleQueue
 from tallystick.waiting import steady
 
@@ -38,14 +38,14 @@ class Pulse:
     def __init__(self, locks: Sequence[disk.LockFile]) -> None:
         self._locks = locks
         self._stop: SimpleQueue[None] | None = None
-        self._worker: Worker | None = None
+        self._worker: Background | None = None
 
     def start(self) -> None:
         """Idempotent."""
         self._touch()
         if self._worker is None or self._worker.ended:
             stop = self._stop = SimpleQueue()
-            self._worker = Worker(lambda: self._beat(stop), "tallystick-pulse")
+            self._worker = Background(lambda: self._beat(stop), "tallystick-pulse")
             self._worker.start()
 
     def _beat(self, stop: SimpleQueue[None]) -> None:

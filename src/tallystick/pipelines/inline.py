@@ -12,11 +12,11 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from tallystick import forks
 from tallystick.codec import FORMAT, Reader
 from tallystick.errors import said_by
 from tallystick.interruptions import from_outside, handlers
@@ -55,7 +55,7 @@ class Inline:
         self._open = False
         self._instead: Lines | None = None
         self._start()
-        _inlines.add(self)
+        forks.inherited(self)
 
     def _start(self) -> None:
         """The state of one that has written nothing in this process."""
@@ -75,6 +75,7 @@ class Inline:
     def append(self, line: bytes, name: str) -> bool:
         if self._instead is not None:
             return self._instead.append(line, name)
+        forks.look()
         with self._lock:
             batch, _ = self._reader.batch(line, self._offset)
             self._offset += len(line)
@@ -113,15 +114,6 @@ class Inline:
                 self.backend.close()
                 self._open = False
 
-
-_inlines: weakref.WeakSet[Inline] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    """Another process: other ids, and a lock that no thread of the parent holds."""
-    for inline in list(_inlines):
-        inline._start()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    def forget_parent(self) -> None:
+        """In a forked child: other ids, and a lock that no thread of the parent holds."""
+        self._start()

@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tallystick import plugins, threads
+from tallystick import forks, plugins, threads
 from tallystick.errors import SettingsError, SpoolError, SpoolTooNew
 from tallystick.interruptions import from_outside
 from tallystick.masking import hider, mask_url
@@ -164,7 +163,7 @@ class SpoolRoute:
         given = {} if url is None else {"url": mask_url(url)}
         folder.describe(backend=(target or _sqlite(folder)).address, by=by, **given)
         folder.keep_reserve()
-        _routes.add(self)
+        forks.inherited(self)
 
     def _backend(self) -> Backend:
         """A backend of our own to write to or to ask; the caller's object, when that is what we were given."""
@@ -292,22 +291,8 @@ class SpoolRoute:
                     self._asking.close()
             self._asking = None
 
-    def _leave_to_parent(self) -> None:
+    def forget_parent(self) -> None:
         """In a forked child: a connection for questions and a lock that another thread may hold are the parent's."""
-        _of_the_parent.append(self._asking)
+        forks.leave_alone(self._asking)
         self._asking = self._agent = None
         self._lock = threads.Lock()
-
-
-_routes: weakref.WeakSet[SpoolRoute] = weakref.WeakSet()
-_of_the_parent: list[object] = []
-"""Never freed: closing an inherited connection would close it for the parent, too."""
-
-
-def _after_fork_in_child() -> None:
-    for route in list(_routes):
-        route._leave_to_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from tallystick import forks
 from tallystick.spool.segment import Lines
 from tallystick.waiting import steady
 
@@ -62,6 +63,7 @@ def watching(watcher: Callable[[Open], None]) -> Iterator[None]:
 
 @atexit.register
 def _leave() -> None:
+    forks.look()
     ways = list(_at_exit.items())
     began = steady()
     for way, limit in ways:

@@ -7,6 +7,7 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 from tallystick.codec import MAX_INTEGER, encode
+from tallystick.forks import here
 from tallystick.interruptions import from_outside
 from tallystick.recorder.draft import opposite
 from tallystick.recorder.recorder import ONE, Parts
@@ -38,10 +39,10 @@ class Counter:
     def inc(self, value: float = 1) -> None:
         """Count `value` more. Never raises (unless strict)."""
         try:
-            if value is ONE:
+            if value is ONE and here[0]:
                 self._spool.write(encode(time_ns()).join(self._one))
                 return
-            if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
+            if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER and here[0]:
                 self._spool.write(b"".join((b"[", encode(time_ns()), self._head, encode(value), self._tail)))
                 return
         except Exception as error:  # no room in the segment, or not encoded ahead: the long way knows what to do

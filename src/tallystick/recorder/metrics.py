@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypedD
 
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.errors import QueryError
+from tallystick.forks import here
 from tallystick.interruptions import from_outside
 from tallystick.moments import Moment
 from tallystick.pipelines.route import checked_seconds
@@ -118,7 +119,7 @@ class Metrics:
         try:
             if not details:
                 same, one, head, tail = self._counters[name][encode(tags)]
-                if same == tags:
+                if same == tags and here[0]:
                     if value is ONE:
                         self._spool.write(encode(time_ns()).join(one))
                         return

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from tallystick.codec import ALL, MAX_INTEGER, Extra, encode, encode_line, plain
 from tallystick.errors import RecordError, said_by
+from tallystick.forks import here
 from tallystick.interruptions import from_outside
 from tallystick.pipelines.inline import Inline
 from tallystick.recorder import draft as drafts
@@ -121,9 +122,13 @@ class Recorder:
         """Write a number under a name and tags seen before; False when the long way must be taken."""
         try:
             same, _, head, tail = self.ready[kind][name][encode(tags)]
-            if same == tags and (
-                (type(value) is float and value - value == 0.0)
-                or (type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER)
+            if (
+                same == tags
+                and here[0]
+                and (
+                    (type(value) is float and value - value == 0.0)
+                    or (type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER)
+                )
             ):
                 self.spool.write(b"".join((b"[", encode(time_ns()), head, encode(value), tail)))
                 return True
@@ -138,7 +143,7 @@ class Recorder:
         try:
             if not use_ms:
                 same, _, head, tail = self._timings[name][encode(tags)]
-                if same == tags:
+                if same == tags and here[0]:
                     self.spool.write(b"".join((b"[", encode(time_ns()), head, encode(seconds), tail)))
                     return
         except Exception as error:  # as in `write_ready`

@@ -18,10 +18,10 @@ import msgspec
 from tallystick.errors import SpoolError
 from tallystick.spool import tally
 from tallystick.spool.dead import DeadLetters
+from tallystick.spool.dropping import Dropped, count_names
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import NAMES, Positions
 from tallystick.spool.reader import SegmentReader
-from tallystick.spool.room import Dropped, count_names
 
 
 class Account(msgspec.Struct, frozen=True):

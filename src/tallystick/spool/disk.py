@@ -16,12 +16,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import weakref
 from pathlib import Path
 from typing import Final
 
 from tallystick.errors import SpoolError, SpoolUnsupported
-from tallystick.threads import RLock
+from tallystick.forks import inherited, no_fork
 
 try:
     import fcntl
@@ -32,6 +31,7 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUSY: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN})
 FILE_MODE: Final = 0o660
 FOLDER_MODE: Final = 0o770
+_TAIL_BYTES: Final = 1 << 16
 HOME_REMEDY: Final = "set home (TALLYSTICK_HOME) to a folder that this user may write to"
 
 
@@ -127,13 +127,25 @@ def rename(old: Path, new: Path) -> None:
     os.replace(old, new)
 
 
-def put_in_place(fd: int, aside: Path, path: Path) -> None:
-    """Rename the file that is open as `fd`. A child that a signal handler forked right before this may have done it."""
-    try:
-        rename(aside, path)
-    except FileNotFoundError:
-        if not os.path.exists(path) or not os.path.samestat(os.fstat(fd), os.stat(path)):
-            raise
+def end_of_lines(fd: int, at_least: int = 0) -> int:
+    """Where the last whole line of the file ends: preallocated room and a torn last line are beyond it."""
+    high = os.fstat(fd).st_size
+    while high > at_least:
+        low = max(at_least, high - _TAIL_BYTES)
+        newline = os.pread(fd, high - low, low).rfind(b"\n")
+        if newline >= 0:
+            return low + newline + 1
+        high = low
+    return at_least
+
+
+def cut_to_lines(fd: int) -> int:
+    """Cut the file behind its last whole line when it ends in room without lines; by how many bytes. Under its lock."""
+    size = os.fstat(fd).st_size
+    if not size or os.pread(fd, 1, size - 1) != b"\0" or not (end := end_of_lines(fd)):
+        return 0
+    os.ftruncate(fd, end)
+    return size - end
 
 
 def remove(path: Path) -> None:
@@ -152,7 +164,11 @@ class LockFile:
         self.path = path
         self._create = os.O_CREAT if create else 0
         self._fd = -1
-        _locks.add(self)
+        inherited(self)
+
+    def fileno(self) -> int:
+        """The descriptor of the file that is locked."""
+        return self._fd
 
     def acquire(self, *, wait: bool = False) -> bool:
         if self.held:
@@ -162,7 +178,7 @@ class LockFile:
     def _take(self, *, wait: bool = False) -> bool:
         """Lock whatever file has this name now."""
         self.release()
-        with _opening:
+        with no_fork:
             self._fd = os.open(self.path, os.O_RDWR | self._create, FILE_MODE)
         try:
             locked = try_lock(self._fd, self.path, wait=wait)
@@ -195,6 +211,9 @@ class LockFile:
         if fd >= 0:
             os.close(fd)
 
+    def forget_parent(self) -> None:
+        self.release()
+
 
 def is_locked(path: Path) -> bool:
     """Whether somebody holds the lock of this file right now."""
@@ -205,17 +224,3 @@ def is_locked(path: Path) -> bool:
         return False
     finally:
         probe.release()
-
-
-_locks: weakref.WeakSet[LockFile] = weakref.WeakSet()
-_opening = RLock()
-
-
-def _let_go_in_child() -> None:
-    for lock in list(_locks):
-        lock.release()
-    _opening.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_let_go_in_child)

@@ -138,11 +138,15 @@ class Folder:
 
     def size_bytes(self) -> int:
         """What the spool takes on the disk: segments, their preallocated room included, and the writers' tallies."""
-        total = 0
+        return sum(self.sizes().values())
+
+    def sizes(self) -> dict[str, int]:
+        """The size in bytes of each file among the segments, by name."""
+        found = {}
         for entry in _entries(self.segments):
             with contextlib.suppress(FileNotFoundError):
-                total += entry.stat(follow_symlinks=False).st_size
-        return total
+                found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return found
 
     def sweep(self) -> None:
         """Remove what writers began aside and never put in its place."""

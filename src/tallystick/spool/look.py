@@ -9,10 +9,10 @@ import msgspec
 from tallystick.errors import SpoolTooNew
 from tallystick.records import Batch, Damage, Header
 from tallystick.spool import disk
+from tallystick.spool.dropping import count_names
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
-from tallystick.spool.room import count_names
 
 AT_ONCE = 2_000
 

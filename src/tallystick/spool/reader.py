@@ -25,7 +25,6 @@ from tallystick.spool import disk
 
 LONGEST_LINE_BYTES: Final = 2 << 20
 _HEADER_BYTES: Final = 1 << 12
-_TAIL_BYTES: Final = 1 << 16
 
 
 class SegmentReader:
@@ -73,19 +72,8 @@ class SegmentReader:
     def own(self) -> bool:
         """Take the segment over, if its writer is gone. Raises `FileNotFoundError` when it was removed meanwhile."""
         if self._end is None and self.lock.acquire():
-            self._end = self._end_of_lines()
+            self._end = disk.end_of_lines(self._fd, self.first)
         return self.owned
-
-    def _end_of_lines(self) -> int:
-        """Where the last whole line ends: preallocated room and a torn last line are beyond it."""
-        high = os.fstat(self._fd).st_size
-        while high > self.first:
-            low = max(self.first, high - _TAIL_BYTES)
-            newline = self._pread(low, high - low).rfind(b"\n")
-            if newline >= 0:
-                return low + newline + 1
-            high = low
-        return self.first
 
     def lines(self, limit: int) -> bytes:
         """Up to about `limit` whole lines from the position on; empty when there is nothing (more, or yet)."""

@@ -26,11 +26,11 @@ from tallystick.errors import SpoolError, SpoolTooNew
 from tallystick.records import Damage, Header
 from tallystick.spool import disk
 from tallystick.spool.dead import DeadLetters, letter
+from tallystick.spool.dropping import Underway
 from tallystick.spool.folder import Folder
 from tallystick.spool.look import pieces
 from tallystick.spool.reader import SegmentReader
 from tallystick.spool.source import SpoolSource
-from tallystick.spool.underway import Underway
 
 STALE_SECONDS: Final = 60.0
 """A file that was being made when its maker died is left over after so long."""

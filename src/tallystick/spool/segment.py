@@ -12,7 +12,6 @@ Invariants
 from __future__ import annotations
 
 import contextlib
-import errno
 import mmap
 import os
 import sys
@@ -21,9 +20,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from tallystick.codec import encode_header
+from tallystick.forks import inherited, no_fork
 from tallystick.records import Header
 from tallystick.spool import disk
-from tallystick.spool.forks import inherited, no_fork
 from tallystick.threads import Lock
 
 _ZEROS: Final = bytes(1 << 16)
@@ -50,7 +49,6 @@ class Segment:
         "_aside",
         "_fd",
         "_file",
-        "_inherited",
         "_lost",
         "_map",
         "_unsealed",
@@ -71,29 +69,21 @@ class Segment:
         self._unsealed = [True]
         self._fd = -1
         inherited(self)
-        # Whether this is a child's copy: a signal handler forked since the name was chosen, and its child goes on here.
-        self._inherited = header.pid not in (0, os.getpid())
         try:
             with no_fork:
-                if not self._inherited:
-                    self._fd = os.open(self._aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, disk.FILE_MODE)
+                self._fd = os.open(self._aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, disk.FILE_MODE)
             disk.try_lock(self._fd, self._aside)
             disk.allocate(self._fd, size_bytes)
             if warm and hasattr(os, "pwritev"):
                 self._warm(size_bytes)
             self.write = self._writer(size_bytes)
             self.write(encode_header(header))
-            if not self._inherited:
-                disk.put_in_place(self._fd, self._aside, path)
+            disk.rename(self._aside, path)
         except BaseException:
             self.abandon()
-            if not self._inherited:
-                with contextlib.suppress(OSError):  # the error before it is the one to be told
-                    disk.remove(self._aside)
-                raise
-        if self._inherited:
-            self.abandon()
-            raise OSError(errno.ECANCELED, "this process was forked while the file was made", str(path))
+            with contextlib.suppress(OSError):  # the error before it is the one to be told
+                disk.remove(self._aside)
+            raise
 
     def _warm(self, size_bytes: int) -> None:
         """Only before anything else touches the file: then the kernel takes large pages, which are cheap to map."""
@@ -178,13 +168,11 @@ class Segment:
 
     def discard(self) -> None:
         """It was never written to, and nobody is to find it."""
-        if not self._inherited:
-            with contextlib.suppress(OSError):  # it is empty: an agent that finds it removes it
-                disk.remove(self.path)
+        with contextlib.suppress(OSError):  # it is empty: an agent that finds it removes it
+            disk.remove(self.path)
         self.abandon()
 
     def forget_parent(self) -> None:
-        self._inherited = True
         self.abandon()
 
     def _let_go(self) -> None:

@@ -26,12 +26,11 @@ from tallystick.errors import SpoolError
 from tallystick.records import Batch
 from tallystick.spool import disk, tally
 from tallystick.spool.dead import DeadLetter, DeadLetters, State, letter
+from tallystick.spool.dropping import Dropped, Underway
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
 from tallystick.spool.reader import SegmentReader
 from tallystick.spool.retries import Retries
-from tallystick.spool.room import Dropped
-from tallystick.spool.underway import Underway
 
 logger = logging.getLogger("tallystick.spool")
 

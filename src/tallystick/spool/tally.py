@@ -28,10 +28,10 @@ import msgspec
 
 from tallystick.codec import UNREADABLE
 from tallystick.errors import SpoolError
+from tallystick.forks import inherited, look, no_fork
 from tallystick.interruptions import from_outside
 from tallystick.spool import disk
 from tallystick.spool.folder import new_segment_id
-from tallystick.spool.forks import inherited, no_fork
 from tallystick.threads import RLock
 
 SLOT_BYTES: Final = 512
@@ -66,9 +66,9 @@ class Tally:
         self._file: _File | None = None
         self.lock = RLock()
         self._making = False
-        self._forgotten = False
 
     def add(self, what: str, reason: str, name: str, count: int = 1) -> None:
+        look()
         with self.lock:
             label = (what, reason, name[:NAME_CHARACTERS])
             if label not in self.counts and len(self.counts) >= LABELS:
@@ -87,7 +87,7 @@ class Tally:
         with self.lock:
             if (again < self._next_try and not now) or self.counts == self._stored:
                 return
-            if self._file is not None or self._making or self._forgotten:
+            if self._file is not None or self._making:
                 return
             self._making = True
         try:
@@ -124,23 +124,18 @@ class Tally:
         file = _File()
         try:
             with no_fork:
-                if self._forgotten:
-                    return None
                 file.fd = os.open(aside, os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
             disk.try_lock(file.fd, aside)
             self._with_reserve(lambda: disk.allocate(file.fd, SLOT_BYTES * SLOTS))
             with no_fork:
                 file.map = mmap.mmap(file.fd, SLOT_BYTES * SLOTS)
-            if not self._forgotten:
-                disk.put_in_place(file.fd, aside, path)
-                file.close_descriptor()  # the map has one of its own, and ends with this object
-                return file
-            file.close()  # a signal handler forked meanwhile, and its child has come back to here
+            disk.rename(aside, path)
+            file.close_descriptor()  # the map has one of its own, and ends with this object
+            return file
         except BaseException as error:
             file.close()
-            if not self._forgotten:
-                with contextlib.suppress(OSError):  # its folder was taken away, and something else is there
-                    disk.remove(aside)
+            with contextlib.suppress(OSError):  # its folder was taken away, and something else is there
+                disk.remove(aside)
             if not isinstance(error, OSError | SpoolError) or from_outside(error):
                 raise
         return None
@@ -159,7 +154,6 @@ class Tally:
     def forget(self) -> None:
         """In a forked child: the counts are the parent's."""
         self.lock = RLock()
-        self._forgotten = True
         self._file = None
 
 

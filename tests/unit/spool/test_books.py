@@ -6,8 +6,8 @@ import msgspec
 from tests.unit.spool.conftest import deliver_all, line, write_segment
 
 from tallystick.spool.account import account
+from tallystick.spool.dropping import Dropped
 from tallystick.spool.folder import Folder
-from tallystick.spool.room import Dropped
 from tallystick.spool.source import SpoolSource
 
 

@@ -158,11 +158,11 @@ def test_counts_held_while_the_disk_was_full_are_written_with_the_next_segment(
     make_room = fill_disk(monkeypatch)
     monkeypatch.setattr(tally, "AGAIN_SECONDS", 0.0)
     spool = make_spool()
-    monkeypatch.setattr(spool, "_wake_tender", lambda: None)
+    monkeypatch.setattr(spool._tender, "wake", lambda: None)
     assert not spool.append(line(1), "n")
     assert not folder.tally_ids()
     make_room()
-    spool._full_until = 0.0
+    spool._patience.full_until = 0.0
     assert spool.append(line(2), "n")
     assert account(folder).dropped == {"disk_full": {"n": 1}}
 
@@ -172,11 +172,11 @@ def test_counts_held_while_the_disk_was_full_are_written_by_who_makes_segments(
 ) -> None:
     make_room = fill_disk(monkeypatch)
     spool = make_spool()
-    monkeypatch.setattr(spool, "_wake_tender", lambda: None)
+    monkeypatch.setattr(spool._tender, "wake", lambda: None)
     assert not spool.append(line(1), "n")
     make_room()
     spool.tally._next_try = 0.0
-    spool._tend_once()
+    spool._tender.tend_once()
     assert account(folder).dropped == {"disk_full": {"n": 1}}
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.unit.spool.conftest import line
 
 from tallystick.codec import decode_lines
-from tallystick.spool.room import names_of
+from tallystick.spool.dropping import names_of
 
 LINES = st.one_of(
     st.builds(line, st.none() | st.integers() | st.text(), st.text(), st.none() | st.just({"plan": "pro"})),

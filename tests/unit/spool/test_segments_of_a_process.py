@@ -51,7 +51,7 @@ def test_a_process_takes_one_segment_and_two_once_its_first_is_full_as_the_setti
     assert spool.append(line(1), "n")
     assert taken() == 1
     fill(spool)
-    assert until(lambda: spool._ready and not spool._old)
+    assert until(lambda: spool._tender.ready and not spool._tender.old)
     assert taken() == 2
     said = table()["spool_limit_bytes"].sentence
     assert (
@@ -67,9 +67,9 @@ def test_the_next_segment_is_ready_before_the_one_in_use_is_full(
     made_by: list[str] = []
     make = Maker.make
 
-    def noting(maker: Maker, *, warm: bool = False) -> Segment | None:
+    def noting(maker: Maker, **how: bool) -> Segment | None:
         made_by.append(threading.current_thread().name)
-        return make(maker, warm=warm)
+        return make(maker, **how)
 
     monkeypatch.setattr(Maker, "make", noting)
     spool = make_spool(segment_bytes=65_536)
@@ -79,9 +79,9 @@ def test_the_next_segment_is_ready_before_the_one_in_use_is_full(
     assert made_by[:2] == [me, me]
     for _ in range(5):
         deadline = time.monotonic() + 30
-        while not spool._ready and time.monotonic() < deadline:
+        while not spool._tender.ready and time.monotonic() < deadline:
             time.sleep(0.001)
-        (ready,) = spool._ready
+        (ready,) = spool._tender.ready
         assert ready.path.exists()
         fill(spool)
         assert spool._segment is ready

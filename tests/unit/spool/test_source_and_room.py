@@ -15,16 +15,14 @@ from tests.unit.spool.conftest import deliver_all, line, write_segment
 
 from tallystick.spool import disk
 from tallystick.spool import folder as folder_module
-from tallystick.spool import underway as underway_module
 from tallystick.spool.account import account
 from tallystick.spool.dead import DeadLetters, letter
+from tallystick.spool.dropping import Note, Underway, make_room
 from tallystick.spool.folder import Folder
 from tallystick.spool.positions import Positions
-from tallystick.spool.room import make_room
 from tallystick.spool.source import SpoolSource
 from tallystick.spool.spool import Spool
 from tallystick.spool.tally import Tally
-from tallystick.spool.underway import Note, Underway
 
 MakeSpool = Callable[..., Spool]
 
@@ -392,7 +390,7 @@ def test_a_note_is_read_back_and_a_damaged_one_says_nothing(folder: Folder) -> N
 def test_whoever_is_stopped_while_holding_the_lock_stops_nobody_else_for_long(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, make_spool: MakeSpool, source: SpoolSource
 ) -> None:
-    monkeypatch.setattr(underway_module, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("tallystick.spool.dropping.WAIT_SECONDS", 0.02)
     stopped = disk.LockFile(folder.delivering_lock)
     assert stopped.acquire()
     write_segment(folder, "a", line(1))

@@ -109,7 +109,7 @@ def test_fsync_always_syncs_each_record_and_the_folder_of_each_segment(
         spool.write(line(value))
         assert synced.count("record") > before
     never = make_spool(fsync="never")
-    never._wake_tender = lambda: None  # type: ignore[method-assign]
+    never._tender.wake = lambda: None  # type: ignore[method-assign]
     synced.clear()
     never.append(line(0), "n")
     assert synced == []

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tallystick.spool.worker import Worker
+from tallystick.spool.background import Background
 
 
 def refuse(_: threading.Thread) -> None:
@@ -18,9 +18,9 @@ def test_the_work_is_done_when_the_interpreter_began_to_shut_down_before_the_thr
 ) -> None:
     monkeypatch.setattr(threading.Thread, "start", refuse)
     done: list[bool] = []
-    worker = Worker(lambda: done.append(True), "tallystick-test")
-    worker.start()
-    assert worker.join(30)
+    background = Background(lambda: done.append(True), "tallystick-test")
+    background.start()
+    assert background.join(30)
     assert done == [True]
 
 
@@ -28,8 +28,8 @@ def test_who_gets_no_thread_at_all_has_ended(monkeypatch: pytest.MonkeyPatch) ->
     def none_left(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("tallystick.spool.worker.start_real", none_left)
-    worker = Worker(lambda: None, "tallystick-test")
-    worker.start()
-    assert worker.ended
-    assert worker.join(0)
+    monkeypatch.setattr("tallystick.spool.background.start_real", none_left)
+    background = Background(lambda: None, "tallystick-test")
+    background.start()
+    assert background.ended
+    assert background.join(0)

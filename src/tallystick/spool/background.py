@@ -1,8 +1,6 @@
-"""A daemon thread that nobody waits for in a way that a forked child could not end.
+"""A daemon thread that does one piece of work.
 
-`threading.Thread.start` waits until the new thread runs. A signal handler may fork meanwhile, and its child, which
-returns into that wait, has no such thread: it would wait for ever (Python resets the event, and nobody sets it). So
-`Worker.start` leaves the wait to a thread of its own, where no signal handler runs.
+`start` does not wait until the thread runs: another thread waits for that.
 
 An interpreter that shuts down starts no more threads (from Python 3.12 on), but waits in our `atexit` hook for those
 that there are. A script that ends with its first record is so far before the second thread is there: then the first
@@ -27,7 +25,7 @@ class _Thread(threading.Thread):
             super()._delete()  # type: ignore[misc]
 
 
-class Worker:
+class Background:
     """Does `work` once, in a daemon thread of this name."""
 
     def __init__(self, work: Callable[[], object], name: str) -> None:
