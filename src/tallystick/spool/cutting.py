@@ -9,9 +9,11 @@ Invariants
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Final
 
+from tallystick.forks import no_fork
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
 from tallystick.waiting import steady
@@ -43,8 +45,9 @@ def cut_dead(folder: Folder, sizes: Mapping[str, int], segment_bytes: int, secon
 
 def _cut(folder: Folder, name: str) -> int:
     path = folder.segments / name
-    lock = disk.LockFile(path, create=False)
-    try:
-        return disk.cut_to_lines(lock.fileno()) if lock.acquire() else 0
-    finally:
-        lock.release()
+    with no_fork:  # for less than a millisecond: a child would keep the lock
+        fd = os.open(path, os.O_RDWR | disk.OWN_FLAGS)
+        try:
+            return disk.cut_to_lines(fd) if disk.try_lock(fd, path) else 0
+        finally:
+            os.close(fd)

@@ -30,6 +30,8 @@ except ImportError:  # Windows
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUSY: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN})
 FILE_MODE: Final = 0o660
+OWN_FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+"""With these our own files are opened: links are not followed, and a FIFO under one of our names holds nothing up."""
 FOLDER_MODE: Final = 0o770
 _TAIL_BYTES: Final = 1 << 16
 HOME_REMEDY: Final = "set home (TALLYSTICK_HOME) to a folder that this user may write to"
@@ -165,10 +167,6 @@ class LockFile:
         self._create = os.O_CREAT if create else 0
         self._fd = -1
         inherited(self)
-
-    def fileno(self) -> int:
-        """The descriptor of the file that is locked."""
-        return self._fd
 
     def acquire(self, *, wait: bool = False) -> bool:
         if self.held:
