@@ -248,13 +248,13 @@ class Spool:
 
     def close(self) -> None:
         """Seal the segment; what is recorded afterwards is dropped and counted. Idempotent."""
+        forks.look()
         self._closed = True
         self._tender.close()
         self.rest()
 
     def rest(self) -> None:
         """Seal the segment and keep nothing open; the next record opens another."""
-        forks.look()
         with self._lock:
             self.write = self._no_segment
             segment, self._segment = self._segment, None
