@@ -56,7 +56,7 @@ class Attempt:
     """The notes of one agent, who goes on from those of the last."""
 
     def __init__(self, folder: Folder) -> None:
-        self._fd = os.open(folder.attempt, os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
+        self._fd = disk.open_own(folder.attempt, os.O_RDWR | os.O_CREAT)
         self._lock = Lock()  # the owner of a thread that hangs in its backend gives up for it
         self._suspects: list[_Place] = []
         with contextlib.suppress(*UNREADABLE):

@@ -113,6 +113,6 @@ def read(folder: Folder) -> Heartbeat | None:
     was one.
     """
     try:
-        return msgspec.json.decode(folder.agent.read_bytes(), type=Heartbeat)
+        return msgspec.json.decode(disk.read_own(folder.agent), type=Heartbeat)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -16,7 +16,7 @@ from collections import Counter
 import msgspec
 
 from tallystick.errors import SpoolError
-from tallystick.spool import tally
+from tallystick.spool import disk, tally
 from tallystick.spool.dead import DeadLetters
 from tallystick.spool.dropping import Dropped, count_names
 from tallystick.spool.folder import Folder
@@ -95,7 +95,7 @@ def _account(folder: Folder) -> Account:
     for identity in folder.dropped_ids():
         if f"{identity}.dropped" not in positions.merged:
             with contextlib.suppress(OSError, msgspec.MsgspecError):
-                gone = msgspec.json.decode(folder.dropped(identity).read_bytes(), type=Dropped)
+                gone = msgspec.json.decode(disk.read_own(folder.dropped(identity)), type=Dropped)
                 before = gone.uncounted(positions.at.get(identity, 0))
                 accepted.update(Counter(gone.names) + Counter(before))
                 positions.delivered.update(before)

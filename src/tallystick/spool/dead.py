@@ -152,7 +152,7 @@ class DeadLetters:
         return state
 
     def _read(self) -> Iterator[_Event]:
-        with contextlib.suppress(FileNotFoundError), open(self.folder.dead, "rb") as lines:
+        with contextlib.suppress(FileNotFoundError), open(disk.open_own(self.folder.dead, os.O_RDONLY), "rb") as lines:
             for line in lines:
                 with contextlib.suppress(*UNREADABLE):
                     event = _events.decode(line)
@@ -215,7 +215,7 @@ class DeadLetters:
 
     def _write(self, data: bytes) -> None:
         """All of it or nothing, after a newline: a torn line of a process that died here stays one damaged line."""
-        fd = os.open(self.folder.dead, os.O_RDWR | os.O_CREAT | os.O_APPEND, disk.FILE_MODE)
+        fd = disk.open_own(self.folder.dead, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(fd).st_size
             if size and os.pread(fd, 1, size - 1) != b"\n":

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,9 @@ def make_folder(path: Path) -> None:
         missing = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
         for folder in reversed(missing):
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            if hasattr(os, "geteuid") and os.geteuid() == 0:
+                owner = os.stat(folder.parent)
+                os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
             sync_folder(folder.parent)
         path.mkdir(exist_ok=True)  # raises when it is no folder
         usable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
@@ -50,6 +54,35 @@ def make_folder(path: Path) -> None:
         raise SpoolError(f"cannot make the folder {path}: {error.strerror}; {HOME_REMEDY}") from error
     if not usable:
         raise SpoolError(f"this user may not write to {path}; change its owner, or set home to another folder")
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open one of our own files, or make it. Raises `OSError` for a link, a FIFO, a folder or a device of its name."""
+    fd = os.open(path, flags | OWN_FLAGS, FILE_MODE)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "this is no regular file; move it away", str(path))
+        if flags & os.O_CREAT:
+            give_to_owner(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def read_own(path: Path) -> bytes:
+    """All of one of our own files. Raises `OSError` as `open_own` does."""
+    with open(open_own(path, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
+def give_to_owner(fd: int, path: Path) -> None:
+    """What root makes in another user's home belongs to that user, like the folder that it is in."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        owner = os.stat(path.parent)
+        found = os.fstat(fd)
+        if (found.st_uid, found.st_gid) != (owner.st_uid, owner.st_gid) and found.st_uid == 0:
+            os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 def try_lock(fd: int, path: Path, *, wait: bool = False) -> bool:
@@ -86,8 +119,8 @@ def sync(fd: int) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Make durable what anybody wrote to this file, also through a mapping."""
-    fd = os.open(path, os.O_RDONLY)
+    """Make durable what any process wrote to this file, also through a mapping."""
+    fd = open_own(path, os.O_RDONLY)
     try:
         sync(fd)
     finally:
@@ -106,7 +139,7 @@ def sync_folder(path: Path) -> None:
 def replace_file(path: Path, data: bytes, *, whole: bool = False, durable: bool = False) -> None:
     """The file has this content, whole or not at all; what holds after a power failure is said above."""
     aside = path.with_name(f"{path.name}.new")
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+    fd = open_own(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         write_all(fd, data)
         if whole or durable:
@@ -177,7 +210,9 @@ class LockFile:
         """Lock whatever file has this name now."""
         self.release()
         with no_fork:
-            self._fd = os.open(self.path, os.O_RDWR | self._create, FILE_MODE)
+            self._fd = os.open(self.path, os.O_RDWR | self._create | OWN_FLAGS, FILE_MODE)
+            if self._create:
+                give_to_owner(self._fd, self.path)
         try:
             locked = try_lock(self._fd, self.path, wait=wait)
         except BaseException:

@@ -97,7 +97,7 @@ class Underway:
     def read(self) -> Note:
         """The note of whoever delivers. Under the lock."""
         try:
-            return msgspec.json.decode(without_checksum(self._folder.delivering.read_bytes()), type=Note)
+            return msgspec.json.decode(without_checksum(disk.read_own(self._folder.delivering)), type=Note)
         except (OSError, *UNREADABLE):
             return Note()
 
@@ -107,7 +107,7 @@ class Underway:
         self._folder.with_reserve(lambda: self._write(data))
 
     def _write(self, data: bytes) -> None:
-        fd = os.open(self._folder.delivering, os.O_WRONLY | os.O_CREAT, disk.FILE_MODE)
+        fd = disk.open_own(self._folder.delivering, os.O_WRONLY | os.O_CREAT)
         try:
             disk.write_all(fd, data)
             os.ftruncate(fd, len(data))

@@ -98,12 +98,12 @@ class Folder:
 
     def _write_description(self) -> None:
         with contextlib.suppress(OSError):
-            if not self.about.exists() or self.about.read_bytes() != self._description:
+            if not self.about.exists() or disk.read_own(self.about) != self._description:
                 disk.replace_file(self.about, self._description)
 
     def description(self) -> dict[str, Any]:
         try:
-            found = msgspec.json.decode(self.about.read_bytes())
+            found = msgspec.json.decode(disk.read_own(self.about))
         except (OSError, msgspec.MsgspecError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -164,7 +164,7 @@ class Folder:
         try:
             if self.reserve.exists() and self.reserve.stat().st_size >= RESERVE_BYTES:
                 return True
-            fd = os.open(self.reserve, os.O_WRONLY | os.O_CREAT, disk.FILE_MODE)
+            fd = disk.open_own(self.reserve, os.O_WRONLY | os.O_CREAT)
             before = os.fstat(fd).st_size
             try:
                 disk.allocate(fd, RESERVE_BYTES)

@@ -66,7 +66,7 @@ class Positions:
 
     def _load(self) -> None:
         try:
-            data = without_checksum(self.folder.positions.read_bytes())
+            data = without_checksum(disk.read_own(self.folder.positions))
             number = msgspec.json.decode(data, type=_Format).tallystick
             if number > FORMAT:
                 raise SpoolTooNew(

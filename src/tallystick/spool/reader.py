@@ -33,7 +33,7 @@ class SegmentReader:
     def __init__(self, path: Path, position: int = 0) -> None:
         self.path = path
         self.lock = disk.LockFile(path, create=False)
-        self._fd = os.open(path, os.O_RDONLY)
+        self._fd = disk.open_own(path, os.O_RDONLY)
         self.damaged: list[Damage] = []
         self._end: int | None = None
         try:

@@ -71,7 +71,7 @@ class Segment:
         inherited(self)
         try:
             with no_fork:
-                self._fd = os.open(self._aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, disk.FILE_MODE)
+                self._fd = disk.open_own(self._aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
             disk.try_lock(self._fd, self._aside)
             disk.allocate(self._fd, size_bytes)
             if warm and hasattr(os, "pwritev"):

@@ -234,7 +234,7 @@ class SpoolSource:
             path = self.folder.dropped(identity)
             if path.name not in positions.merged:
                 with contextlib.suppress(OSError, msgspec.MsgspecError):
-                    dropped = msgspec.json.decode(path.read_bytes(), type=Dropped)
+                    dropped = msgspec.json.decode(disk.read_own(path), type=Dropped)
                     before = dropped.uncounted(positions.at.get(identity, 0))
                     positions.count_accepted(Counter(dropped.names) + Counter(before))
                     positions.count_delivered(before)

@@ -124,7 +124,7 @@ class Tally:
         file = _File()
         try:
             with no_fork:
-                file.fd = os.open(aside, os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
+                file.fd = disk.open_own(aside, os.O_RDWR | os.O_CREAT)
             disk.try_lock(file.fd, aside)
             self._with_reserve(lambda: disk.allocate(file.fd, SLOT_BYTES * SLOTS))
             with no_fork:
@@ -187,7 +187,7 @@ class _File:
 def read(path: Path) -> Counter[Label]:
     """What a tally file counts. A slot that cannot be read is passed over."""
     found: Counter[Label] = Counter()
-    data = path.read_bytes()
+    data = disk.read_own(path)
     for at in range(0, len(data) - SLOT_BYTES + 1, SLOT_BYTES):
         text = data[at + _LABEL_AT : at + SLOT_BYTES].rstrip(b"\0")
         if text:

@@ -47,7 +47,7 @@ last = Last()
 
 @pytest.mark.parametrize("deliver", ["off", "thread"])
 @pytest.mark.parametrize("program", [AT_EXIT, DUNDER_DEL], ids=["atexit", "__del__"])
-def test_what_is_recorded_after_the_process_closed_at_its_exit_is_in_the_books(
+def test_what_is_recorded_after_the_exit_hook_ran_is_kept_and_in_the_books(
     home: Path, program: str, deliver: str
 ) -> None:
     environment = {**os.environ, "TALLYSTICK_HOME": str(home)}
@@ -55,7 +55,7 @@ def test_what_is_recorded_after_the_process_closed_at_its_exit_is_in_the_books(
     books = account(Folder(home))
     assert not books.imbalance()
     assert books.accepted == {"work": 1, "late": 1}
-    assert books.dropped == {"closed": {"late": 1}}
+    assert books.dropped == {}
 
 
 def test_threads_that_record_while_another_closes_lose_no_count(home: Path) -> None:
