@@ -84,6 +84,7 @@ class _Totals(msgspec.Struct, frozen=True, tag_field="event", tag="totals"):
 
 _Event = DeadLetter | _Retry | _Delivered | _Drop | _Totals
 _events = msgspec.json.Decoder(_Event)
+_DEAD: Final = b'{"event":"dead"'
 
 
 def letter(header: Header, offset: int, line: bytes, reason: str) -> DeadLetter:
@@ -137,6 +138,15 @@ class State:
         return Counter(one.name for one in found)
 
 
+class Log:
+    """How far a reader has come, and which letters it found asked for and not yet settled."""
+
+    def __init__(self) -> None:
+        self.file = (0, 0)
+        self.end = 0
+        self.asked: dict[str, None] = {}
+
+
 class DeadLetters:
     """The dead letters of a pipeline. Safe to use from several processes at once."""
 
@@ -150,6 +160,39 @@ class DeadLetters:
         for event in self._read():
             state.add(event)
         return state
+
+    def asked(self, log: Log) -> list[str]:
+        """The ids that a person wants delivered again, in order. Reads what was added since `log` was here last."""
+        try:
+            fd = disk.open_own(self.folder.dead, os.O_RDONLY)
+        except OSError:
+            return list(log.asked)
+        with open(fd, "rb") as lines:
+            found = os.fstat(fd)
+            if (found.st_dev, found.st_ino) != log.file or found.st_size < log.end:  # compacted, or another one
+                log.file, log.end, log.asked = (found.st_dev, found.st_ino), 0, {}
+            lines.seek(log.end)
+            for line in lines:
+                if not line.endswith(b"\n"):  # it is still being written
+                    break
+                log.end += len(line)
+                if not log.asked and line.startswith(_DEAD):
+                    continue
+                with contextlib.suppress(*UNREADABLE):
+                    event = _events.decode(line)
+                    if isinstance(event, _Retry):
+                        log.asked[event.id] = None
+                    elif not isinstance(event, _Totals):
+                        log.asked.pop(event.id, None)
+        return list(log.asked)
+
+    def letters(self, ids: Iterable[str]) -> list[DeadLetter]:
+        """Those of these letters that are neither delivered nor dropped."""
+        found: dict[str, DeadLetter | None] = dict.fromkeys(ids)
+        for event in self._read():
+            if not isinstance(event, _Totals | _Retry) and event.id in found:
+                found[event.id] = event if isinstance(event, DeadLetter) else None
+        return [one for one in found.values() if one is not None]
 
     def _read(self) -> Iterator[_Event]:
         with contextlib.suppress(FileNotFoundError), open(disk.open_own(self.folder.dead, os.O_RDONLY), "rb") as lines:
