@@ -56,10 +56,12 @@ class Attempt:
     """The notes of one agent, who goes on from those of the last."""
 
     def __init__(self, folder: Folder) -> None:
-        self._fd = disk.open_own(folder.attempt, os.O_RDWR | os.O_CREAT)
+        self._fd = -1
+        with contextlib.suppress(OSError):  # a foreign thing has its name: delivery goes on without notes
+            self._fd = disk.open_own(folder.attempt, os.O_RDWR | os.O_CREAT)
         self._lock = Lock()  # the owner of a thread that hangs in its backend gives up for it
         self._suspects: list[_Place] = []
-        with contextlib.suppress(*UNREADABLE):
+        with contextlib.suppress(OSError, *UNREADABLE):
             notes = msgspec.json.decode(without_checksum(os.pread(self._fd, _SIZE_BYTES, 0)), type=_Notes)
             self._suspects = notes.suspects
             if notes.now is not None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import os
 import time
 from collections import Counter
@@ -195,7 +196,13 @@ class DeadLetters:
         return [one for one in found.values() if one is not None]
 
     def _read(self) -> Iterator[_Event]:
-        with contextlib.suppress(FileNotFoundError), open(disk.open_own(self.folder.dead, os.O_RDONLY), "rb") as lines:
+        try:
+            fd = disk.open_own(self.folder.dead, os.O_RDONLY)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINVAL, errno.ELOOP):  # none, or a foreign thing of its name
+                return
+            raise
+        with open(fd, "rb") as lines:
             for line in lines:
                 with contextlib.suppress(*UNREADABLE):
                     event = _events.decode(line)
