@@ -233,7 +233,7 @@ def test_interval_syncs_what_was_written_and_never_does_not(folder: Folder, monk
         spool.close()
 
 
-@pytest.mark.parametrize("name", ["attempt", "agent.lock", "process.lock", "dead.jsonl"])
+@pytest.mark.parametrize("name", ["agent.lock", "process.lock", "dead.jsonl"])
 def test_what_stops_delivery_is_said_once_and_without_a_traceback(
     folder: Folder, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +254,13 @@ def test_what_stops_delivery_is_said_once_and_without_a_traceback(
     (said,) = [one for one in caplog.records if one.name == "tallystick.agent"]
     assert str(folder.path / name) in said.getMessage()
     assert said.exc_info is None
+
+
+def test_a_foreign_thing_named_as_the_notes_of_attempts_stops_no_delivery(folder: Folder) -> None:
+    record(folder, 1)
+    folder.attempt.mkdir()
+    target = Noting()
+    assert spool_agent(folder, target).run("empty")
 
 
 # --- the report ---
