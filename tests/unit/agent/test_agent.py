@@ -233,7 +233,7 @@ def test_interval_syncs_what_was_written_and_never_does_not(folder: Folder, monk
         spool.close()
 
 
-@pytest.mark.parametrize("name", ["agent.lock", "process.lock", "dead.jsonl"])
+@pytest.mark.parametrize("name", ["agent.lock", "process.lock"])
 def test_what_stops_delivery_is_said_once_and_without_a_traceback(
     folder: Folder, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,9 +256,10 @@ def test_what_stops_delivery_is_said_once_and_without_a_traceback(
     assert said.exc_info is None
 
 
-def test_a_foreign_thing_named_as_the_notes_of_attempts_stops_no_delivery(folder: Folder) -> None:
+@pytest.mark.parametrize("name", ["attempt", "dead.jsonl"])
+def test_a_foreign_thing_in_the_place_of_notes_or_dead_letters_stops_no_delivery(folder: Folder, name: str) -> None:
     record(folder, 1)
-    folder.attempt.mkdir()
+    (folder.path / name).mkdir()
     target = Noting()
     assert spool_agent(folder, target).run("empty")
 
