@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tallystick.compat.kaneda.given import tags_of
+from tallystick.compat.kaneda.given import host_of, tags_of
 from tallystick.records import Record
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,8 +24,12 @@ def payload(host: str, name: str, value: Any, tags: Any) -> dict[str, Any]:
 
 
 def document_of(record: Record) -> dict[str, Any]:
-    return payload(record.host, record.name, record.value, tags_of(record))
+    return payload(host_of(record), record.name, record.value, tags_of(record))
 
 
 def moment_of(record: Record) -> datetime:
     return _EPOCH + timedelta(microseconds=record.timestamp_ns // 1000)
+
+
+def now_day() -> str:
+    return f"{datetime.now(UTC):%Y.%m.%d}"

@@ -7,12 +7,16 @@ were given in the metadata `kaneda_tags`. So nothing is refused for its type, an
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from tallystick.records import COUNTER, EVENT, GAUGE, TIMING, Record
 
 TAGS: Final = "kaneda_tags"
+HOST: Final = "kaneda_host"
+"""Where a record came from that travelled through a queue to a worker on another host."""
 _PREFIX: Final = "kaneda."
 
 
@@ -21,6 +25,24 @@ def kind_to(metric: str, value: Any) -> str:
     number = isinstance(value, int | float) and not (isinstance(value, bool) and metric != GAUGE)
     odd = (metric in (COUNTER, GAUGE, TIMING) and not number) or (metric == EVENT and not isinstance(value, str))
     return _PREFIX + metric if odd else metric
+
+
+def value_to(value: Any) -> Any:
+    """Also dates, UUIDs, sets, naive times (of UTC) and keys that are no texts, as Kaneda's drivers took them."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): value_to(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [value_to(part) for part in value]
+    if isinstance(value, datetime):
+        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return str(value) if isinstance(value, date | uuid.UUID) else value
+
+
+def host_of(record: Record) -> str:
+    host: str = record.metadata.get(HOST, record.host)
+    return host
 
 
 def kind_of(record: Record) -> str:

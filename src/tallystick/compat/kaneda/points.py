@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from tallystick.backends.base import Foreign
 from tallystick.codec import encode, plain
-from tallystick.compat.kaneda.given import kind_of, shown, tags_of
+from tallystick.compat.kaneda.given import host_of, kind_of, shown, tags_of
 from tallystick.records import Batch, Record
 
 _REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
@@ -67,7 +67,7 @@ class Influx:
 
     def _point(self, record: Record) -> tuple[str, str]:
         kind, value = kind_of(record), record.value
-        tags = {**_texts(tags_of(record)), "host": record.host}
+        tags = {**_texts(tags_of(record)), "host": host_of(record)}
         pairs = "".join(f",{_key(key)}={_tag(text)}" for key, text in sorted(tags.items()) if text)
         fields = {**(value if isinstance(value, dict) else {"value": value}), "name": record.name}
         written = [self._field(kind, key, part) for key, part in fields.items() if part is not None]
