@@ -14,7 +14,7 @@ from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import django.utils.functional  # type: ignore[import-untyped]
+import django.utils.functional
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import pendulum
