@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "explanation" / "promises.md"
-PLACES = ("tests/unit", "tests/acceptance", "tests/contract", "tests/integration", "tests/test_rules.py")
+PLACES = ("tests/unit", "tests/acceptance", "tests/contract", "tests/integration", "tests/typed", "tests/test_rules.py")
 
 
 def named(page: str) -> set[str]:

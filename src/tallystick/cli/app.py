@@ -55,6 +55,7 @@ COMMANDS: Final = {
         "check": ("managed", "Say whether the database is as it should be."),
         "indices": ("managed", "List what holds the records, and how large it is."),
         "prune": ("managed", "Forget old records."),
+        "types": ("types", "List the types of records that were declared, and their fields."),
         "copy": ("copy", "Copy records from one database to another, with their ids."),
     },
 }

@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick import forks, plugins, threads
-from tallystick.errors import SettingsError, SpoolError, SpoolTooNew
+from tallystick.errors import QueryError, SettingsError, SpoolError, SpoolTooNew
 from tallystick.interruptions import from_outside
 from tallystick.masking import hider, mask_url
 from tallystick.pipelines.inline import Inline
 from tallystick.queries import Query, Series
-from tallystick.records import Tags
+from tallystick.records import Record, Tags
 from tallystick.settings import Settings, unknown_environment
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
@@ -40,7 +41,10 @@ class Route(Protocol):
 
     @property
     def spool(self) -> Spool | Inline: ...
+    @property
+    def path(self) -> Path | None: ...
     def query(self, query: Query) -> list[Series]: ...
+    def records(self, query: Query, newest: int | None) -> Iterator[Record]: ...
     def flush(self, timeout_seconds: float) -> bool: ...
     def close(self, timeout_seconds: float) -> None: ...
     def begin_exit(self, timeout_seconds: float) -> None: ...
@@ -97,6 +101,13 @@ def _agent_room() -> tuple[Callable[..., Agent], Callable[[Settings, Folder, Bac
     return spool_agent, chores_of
 
 
+def _records(backend: Any, query: Query, newest: int | None) -> Iterator[Record]:
+    if not hasattr(backend, "records"):
+        raise QueryError(f"{backend.address} cannot give records back; ask the database itself")
+    found: Iterator[Record] = backend.records(query, newest=newest)
+    return found
+
+
 def _checked(backend: object) -> Any:
     missing = [name for name in ("address", "open", "write", "query", "close") if not hasattr(backend, name)]
     if missing or isinstance(backend, type):
@@ -116,6 +127,13 @@ class InlineRoute:
 
     def query(self, query: Query) -> list[Series]:
         return self._backend.query(query)
+
+    @property
+    def path(self) -> Path | None:
+        return None
+
+    def records(self, query: Query, newest: int | None) -> Iterator[Record]:
+        return _records(self._backend, query, newest)
 
     def flush(self, timeout_seconds: float) -> bool:
         return True
@@ -214,7 +232,17 @@ class SpoolRoute:
         )
         self._agent.start()
 
+    @property
+    def path(self) -> Path | None:
+        return self.folder.path
+
     def query(self, query: Query) -> list[Series]:
+        return self._asked().query(query)
+
+    def records(self, query: Query, newest: int | None) -> Iterator[Record]:
+        return _records(self._asked(), query, newest)
+
+    def _asked(self) -> Backend:
         self._stand_if_records_wait()
         asking = self._asking
         if asking is None:
@@ -224,7 +252,7 @@ class SpoolRoute:
                 asking = self._asking = self._asking or opened
             if opened is not asking and opened is not self._object:
                 opened.close()
-        return asking.query(query)
+        return asking
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait for what this process recorded, and for what dead processes left."""

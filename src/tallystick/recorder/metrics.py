@@ -10,7 +10,7 @@ Invariants
 from __future__ import annotations
 
 from collections import Counter as Tallied
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from time import time_ns
@@ -284,6 +284,19 @@ class Metrics:
         if not isinstance(query, Query):
             raise QueryError(f"query: {query!r:.80} is no Query; write tallystick.Query(name)")
         return self._route.query(query)
+
+    def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
+        """The records that fit the query's names, kinds, tags and time, whole and oldest first, as the backend has
+        them; with `newest`, only that many of the newest. Raises `QueryError` where a backend cannot give them back.
+        """
+        if not isinstance(query, Query):
+            raise QueryError(f"query: {query!r:.80} is no Query; write tallystick.Query(name)")
+        return self._route.records(query, newest)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the pipeline; None where recording is writing and there is no spool."""
+        return self._route.path
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:
         """Wait until all that this process recorded, and what dead processes left, is settled (delivered, or a dead
