@@ -81,8 +81,17 @@ def _folder(found: Found) -> Path:
     if not isinstance(found.value, str | Path):
         raise ValueError(found.place)
     text = os.path.expanduser(found.value)  # the pathlib way raises where this leaves the `~`
-    folder = Path(found.folder or Path.cwd(), text)
-    _check_texts(str(folder))  # it is named in texts, too
     if not text.strip() or text.startswith("~"):
         raise ValueError(text)
+    folder = Path(text)
+    if not folder.is_absolute():
+        folder = (found.folder or _here()) / folder
+    _check_texts(str(folder))  # it is named in texts, too
     return folder
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ValueError(str(error)) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,10 +73,17 @@ def in_module() -> dict[str, Found]:
 
 
 def in_file() -> dict[str, Found]:
-    """The table of the nearest `tallystick.toml` or, where there is none, `[tool.tallystick]` of `pyproject.toml`."""
-    for folder in _project_folders(Path.cwd()):
+    """The table of the nearest `tallystick.toml` or, where there is none, `[tool.tallystick]` of `pyproject.toml`.
+
+    A working directory that was deleted, or that this user may not look into, has none.
+    """
+    try:
+        here = Path.cwd()
+    except OSError:
+        return {}
+    for folder in _project_folders(here):
         for path in (folder / FILE, folder / "pyproject.toml"):
-            if path.is_file() and (table := _table(path)) is not None:
+            if os.path.isfile(path) and (table := _table(path)) is not None:
                 place = f"file {os.fsencode(path).decode('utf-8', 'replace')}"
                 return {key: Found(value, place, key, folder=folder) for key, value in table.items()}
     return {}
@@ -86,42 +94,61 @@ def _project_folders(start: Path) -> Iterator[Path]:
     folders = [start, *start.parents]
     for marker in (".git", "pyproject.toml"):
         for index, folder in enumerate(folders):
-            if (folder / marker).exists():
+            if os.path.exists(folder / marker):
                 yield from folders[: index + 1]
                 return
     yield start
 
 
 def _table(path: Path) -> dict[str, Any] | None:
+    """The settings in a file. Somebody else's `pyproject.toml` that cannot be read has none; ours is an error."""
+    own = path.name == FILE
     try:
         raw = path.read_bytes()
     except OSError as error:
+        if not own:
+            return None
         raise SettingsError(f"cannot read {path}: {error.strerror}; make it readable for this user") from None
-    own = path.name == FILE
     if not own and b"tallystick" not in raw:
         return None  # most projects' file: not worth the parser
     import tomllib
 
     try:
-        table = tomllib.loads(raw.decode())
+        table = tomllib.loads(raw.decode("utf-8-sig"))
     except ValueError as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from None
+        if not own and not re.search(rb"tool\s*\.\s*[\"']?tallystick", raw):
+            return None
+        raise SettingsError(f"{path} is not TOML: {error}; correct it there") from None
     if own:
         return table
-    part = table.get("tool", {}).get("tallystick")
+    tools = table.get("tool")
+    part = tools.get("tallystick") if isinstance(tools, dict) else None
     if part is not None and not isinstance(part, dict):
         raise SettingsError(f"{path}: tool.tallystick must be a table, [tool.tallystick]")
     return part
 
 
 def default_home() -> Path:
-    """The platform's folder for a program's state, of this user."""
+    """The platform's folder for a program's state, of this user; it begins with `~` where the user has no home."""
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or "~", "tallystick").expanduser()
-    if sys.platform == "darwin":
-        return Path("~/Library/Application Support/tallystick").expanduser()
-    state = os.environ.get("XDG_STATE_HOME") or ""
-    return (Path(state) if os.path.isabs(state) else Path("~/.local/state").expanduser()) / "tallystick"
+        folder = os.path.join(os.environ.get("LOCALAPPDATA") or "~", "tallystick")
+    elif sys.platform == "darwin":
+        folder = "~/Library/Application Support/tallystick"
+    else:
+        state = os.environ.get("XDG_STATE_HOME") or ""
+        folder = os.path.join(state if os.path.isabs(state) else "~/.local/state", "tallystick")
+    return Path(os.path.expanduser(folder))
+
+
+def known_home(home: Path | str) -> Path:
+    """The home as a path, asked for when something is to be kept there. Raises `SettingsError` without one."""
+    folder = Path(os.path.expanduser(home))
+    if str(folder).startswith("~"):
+        raise SettingsError(
+            f"home: {str(folder)!r} is not known, for this user has no home directory (HOME is not set, and there is no"
+            " entry in the passwd file); set TALLYSTICK_HOME to a folder that this user may write to"
+        )
+    return folder
 
 
 def default_app() -> str:

@@ -305,3 +305,57 @@ def test_the_table_has_a_sentence_and_a_remedy_for_every_setting() -> None:
 def test_asking_for_the_source_of_no_setting_is_an_error() -> None:
     with pytest.raises(SettingsError, match="did you mean backend"):
         load_settings().source("backnd")
+
+
+def in_odd_place(program: str, **environment: str) -> str:
+    """What a process of its own prints; it may change its user, folder and environment."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TALLYSTICK_", "XDG_"))}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=inherited | environment, capture_output=True, text=True, timeout=60)
+    return done.stdout + done.stderr
+
+
+def test_a_deleted_working_directory_stops_no_start(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    program = f"""
+import os
+os.mkdir({str(gone)!r}); os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})
+from tallystick import Metrics
+metrics = Metrics(home={str(tmp_path / "home")!r})
+metrics.increment("a")
+print(metrics.flush(20), dict(metrics.dropped))
+"""
+    assert in_odd_place(program) == "True {}\n"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become a user without a home")
+def test_a_home_is_asked_for_only_when_something_is_kept_there() -> None:
+    program = """
+import os
+from tallystick import Metrics, SettingsError
+Metrics("memory://").increment("a")  # while what it imports can be read
+os.environ.pop("HOME", None); os.chdir("/"); os.setgroups([]); os.setgid(12345); os.setuid(12345)
+Metrics("memory://").increment("a")
+try:
+    Metrics()
+except SettingsError as error:
+    print(error)
+"""
+    said = in_odd_place(program)
+    assert said.startswith("home: ")
+    assert "set TALLYSTICK_HOME" in said
+    assert "Traceback" not in said
+
+
+def test_a_broken_pyproject_of_another_project_stops_no_start(project: Path) -> None:
+    (project / "pyproject.toml").write_text("[project\ndependencies = ['tallystick']\n")
+    assert load_settings().source("strict") == "default"
+    (project / "pyproject.toml").write_text("[tool.tallystick]\nstrict = yes\n")
+    assert "is not TOML" in fails()
+    (project / "pyproject.toml").write_text("tool = 5\nname = 'tallystick'\n")
+    assert load_settings().source("strict") == "default"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(project: Path) -> None:
+    (project / "tallystick.toml").write_bytes(b"\xef\xbb\xbfstrict = true\n")
+    assert load_settings().strict

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -23,7 +25,7 @@ import msgspec
 
 from tallystick.cli.app import Failure
 from tallystick.cli.options import filter_options, where_options
-from tallystick.cli.output import note
+from tallystick.cli.output import data_out, note
 from tallystick.cli.tail import document, readable
 from tallystick.pipelines.summaries import Filters
 from tallystick.pipelines.targets import NothingYet, Where, asked_target, open_to_read, used
@@ -53,6 +55,8 @@ COLUMNS: Final = {
 }
 """Of CSV and Parquet. `number` is the value when it is a number, for summing; `value` is any value, as JSON."""
 
+_RUN: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NUMBER: Final = r"-\d+(\.\d+)?([eE][+-]?\d+)?"
 _JSON: Final = ("value", "tags", "words", "metadata")
 
 
@@ -62,11 +66,23 @@ _JSON: Final = ("value", "tags", "words", "metadata")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file. [default: standard output]"
 )
+@click.option(
+    "--guard/--no-guard",
+    "guarded",
+    default=True,
+    help="In CSV, an apostrophe before each text that a spreadsheet would run as a formula. [default: guard]",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @filter_options
 @where_options
 def export(
-    where: Where, filters: Filters, names: tuple[str, ...], form: Format | None, output: Path | None, as_json: bool
+    where: Where,
+    filters: Filters,
+    names: tuple[str, ...],
+    form: Format | None,
+    output: Path | None,
+    guarded: bool,
+    as_json: bool,
 ) -> None:
     """Write the records of NAME (a pattern with * and ? too; without one, all), oldest first.
 
@@ -86,7 +102,11 @@ def export(
             raise click.UsageError("Parquet cannot go to standard output; give --output FILE")
         _duckdb()  # before anything is read
     with _aside(aim) if aim else contextlib.nullcontext() as aside, _asked(where, filters, names) as records:
-        written = _to_parquet(records, aside) if form == "parquet" and aside else _to_text(records, form, aside)
+        written = (
+            _to_parquet(records, aside)
+            if form == "parquet" and aside
+            else _to_text(records, form, aside, guarded=guarded)
+        )
     note(f"{number(written)} record{'s' * (written != 1)}" + (f" in {output}" if output else ""))
 
 
@@ -104,23 +124,34 @@ def _asked(where: Where, filters: Filters, names: tuple[str, ...]) -> Iterator[I
         yield readable(backend).records(filters.query(names))
 
 
-def _to_text(records: Iterable[Record], form: Format, aside: Path | None) -> int:
-    write = _as_csv if form == "csv" else _as_json_lines
+def _to_text(records: Iterable[Record], form: Format, aside: Path | None, *, guarded: bool) -> int:
+    write = functools.partial(_as_csv, guarded=guarded) if form == "csv" else _as_json_lines
     if aside is None:
-        count = write(records, sys.stdout)
-        sys.stdout.flush()
+        out = data_out()
+        count = write(records, out)
+        out.flush()
         return count
     with aside.open("w", encoding="utf-8", newline="") as file:
         return write(records, file)
 
 
-def _as_csv(records: Iterable[Record], file: IO[str]) -> int:
+def _as_csv(records: Iterable[Record], file: IO[str], *, guarded: bool) -> int:
     writer = csv.writer(file, lineterminator="\n")
+    quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     count = 0
     for count, record in enumerate(records, 1):  # noqa: B007
-        writer.writerow([_cell(row) if column in _JSON else row for column, row in _columns(record).items()])
+        row = [_cell(one) if column in _JSON else one for column, one in _columns(record).items()]
+        if guarded:
+            row = [_harmless(one) if isinstance(one, str) else one for one in row]
+        # Python before 3.13 does not quote a carriage return by itself, which ends the row for many readers.
+        (quoting if any("\r" in one for one in row if isinstance(one, str)) else writer).writerow(row)
     return count
+
+
+def _harmless(cell: str) -> str:
+    """A text that a spreadsheet would run as a formula gets an apostrophe before it; a negative number does not."""
+    return f"'{cell}" if cell.startswith(_RUN) and not re.fullmatch(_NUMBER, cell) else cell
 
 
 def _as_json_lines(records: Iterable[Record], file: IO[str]) -> int:

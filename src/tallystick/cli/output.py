@@ -6,10 +6,11 @@ Colour and progress only where standard output is a terminal, and no colour with
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal
+from typing import IO, Any, Final, Literal
 
 import click
 import msgspec
@@ -65,14 +66,22 @@ def show(*things: RenderableType) -> None:
         out.print(thing)
 
 
+def data_out() -> IO[str]:
+    """Standard output for data: UTF-8, whatever the terminal's encoding is, which is for people's texts only."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(encoding="utf-8", errors="strict", newline="")
+    return out
+
+
 def json_document(document: Any) -> None:
     """One JSON document."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), file=data_out())
 
 
 def json_line(document: Any) -> None:
     """One line of JSON, out at once."""
-    click.echo(msgspec.json.encode(document).decode())
+    click.echo(msgspec.json.encode(document).decode(), file=data_out())
 
 
 def note(text: str) -> None:

@@ -28,6 +28,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.errors import SettingsError, SpoolError
+from tallystick.places import known_home
 from tallystick.spool import disk
 
 RESERVE_BYTES: Final = 1 << 20
@@ -47,7 +48,7 @@ class Folder:
             raise SettingsError(
                 f"pipeline: {pipeline!r} must be 1 to 100 letters, digits or any of '_-.', and start with no '.' or '-'"
             )
-        self.home = Path(home).expanduser()
+        self.home = known_home(home)
         self.name = pipeline
         self.path = self.home / pipeline
         self.segments = self.path / "segments"
@@ -217,7 +218,7 @@ def _entries(path: Path) -> list[os.DirEntry[str]]:
 
 def pipelines(home: Path | str) -> list[Folder]:
     """Every pipeline in the home, by name. Raises `SpoolError` for a home that is none and cannot become one."""
-    path = Path(home).expanduser()
+    path = known_home(home)
     try:
         entries = _entries(path)
     except OSError as error:
