@@ -41,6 +41,7 @@ BACKENDS: Final = {
 
 
 SHAPES: Final = {
+    "djelme": "tallystick.compat.djelme.shapes:SHAPES",
     "kaneda": "tallystick.compat.kaneda.shapes:SHAPES",
 }
 """A shape's name → `module:NAME` of a dict from a store (`"mongodb"`, `"influxdb"`, …) to what makes the shape there:

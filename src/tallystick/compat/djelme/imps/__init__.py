@@ -1,0 +1,1 @@
+"""Implementations of record types, one a kind of store."""

@@ -1,0 +1,1 @@
+"""The management commands, with the output and exit codes of the package."""

@@ -1,0 +1,1 @@
+"""Names of indices, parts of time, opaque keys."""
