@@ -26,7 +26,13 @@ KNOWS_NOTHING_OF = {
 
 MAX_LINES = 400
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "shared"}
-OTHERS_NAMES = {"tallystick.compat.kaneda.utils"}
+OTHERS_NAMES = {
+    "tallystick.compat.kaneda.utils",
+    *(
+        f"tallystick.compat.djelme.util{module}"
+        for module in ("", ".anon_enough", ".django", ".index_status", ".timeparts", ".timeseries_naming")
+    ),
+}
 """Modules of a door that have the name that its users import."""
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 LEFT_TO_THE_USER = {
@@ -44,6 +50,8 @@ AT_THE_TOP = {"msgspec": None, "click": "cli", "rich": "cli", "pytest": "testing
 """Third-party packages that may be imported with a module, and the one folder where, if not everywhere."""
 ALSO_AT_THE_TOP = {("tallystick.compat.kaneda.tasks.zmq", "click")}
 """A command that a door brings along."""
+MADE_OF_ANOTHER = {"tallystick.compat.djelme": {"django", "elasticsearch8"}}
+"""Doors whose classes are subclasses of another package's, so that it comes with their modules."""
 
 
 def source(root: Path) -> Path:
@@ -219,6 +227,7 @@ def foreign_at_the_top(root: Path) -> list[str]:
                 for top in {dotted.split(".")[0] for dotted in names} - {*sys.stdlib_module_names, PACKAGE}
                 if top not in AT_THE_TOP or AT_THE_TOP[top] not in {None, folder}
                 if (name, top) not in ALSO_AT_THE_TOP
+                if not any(name.startswith(door) and top in those for door, those in MADE_OF_ANOTHER.items())
             ]
     return wrong
 

@@ -11,7 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "explanation" / "promises.md"
-PLACES = ("tests/unit", "tests/acceptance", "tests/contract", "tests/integration", "tests/typed", "tests/test_rules.py")
+PLACES = (
+    "tests/unit",
+    "tests/acceptance",
+    "tests/contract",
+    "tests/integration",
+    "tests/typed",
+    "tests/compat",
+    "tests/test_rules.py",
+)
 
 
 def named(page: str) -> set[str]:

@@ -85,4 +85,5 @@ def save(metrics: Metrics, kind: str, index: str, identity: str, document: dict[
 
 def flush(timeout_seconds: float = WAIT_SECONDS) -> bool:
     """Wait until the store has what this process saved. True when it has."""
-    return all([metrics.flush(timeout_seconds) for metrics in list(_metrics.values())])
+    stored = [metrics.flush(timeout_seconds) for metrics in list(_metrics.values())]  # each, also after one failed
+    return all(stored)

@@ -31,7 +31,7 @@ class RecordMeta(IndexMeta):
 
     def __new__(mcls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> Any:
         meta = attrs.get("Meta") or type("Meta", (), {})
-        known: dict[Any, Any] = DocumentOptions.type_annotation_map  # type: ignore[assignment]
+        known: dict[Any, Any] = DocumentOptions.type_annotation_map
         with _lock:
             before = {kind: known[kind] for kind in _OURS}
             known.update(_OURS)
@@ -44,7 +44,7 @@ class RecordMeta(IndexMeta):
             for field, default in getattr(base, "_defaults", {}).items():
                 made._defaults.setdefault(field, default)
         for field in made._doc_type.mapping.properties._params.get("properties", {}).values():
-            _map_inner(getattr(field, "_doc_class", None))
+            _map_inner(field)
         if not made.is_abstract:
             mcls._register(made)
         return made
@@ -61,7 +61,7 @@ class RecordMeta(IndexMeta):
 
     @classmethod
     def construct_index(cls, opts: Any, bases: tuple[type, ...]) -> Any:
-        options = opts or type("Index", (), {})
+        options: Any = opts or type("Index", (), {})
         for base in bases:
             index = getattr(base, "_index", None)
             if index is None:
@@ -76,15 +76,15 @@ class RecordMeta(IndexMeta):
         made._analyzers = list(getattr(options, "analyzers", ()))  # type: ignore[attr-defined]
         return made
 
-    def _get_meta_attr(cls, name: str, default: Any = None) -> Any:
+    def _get_meta_attr(cls, name: str, default: Any = None) -> Any:  # noqa: N805
         return getattr(getattr(cls, "Meta", None), name, default)
 
     @property
-    def is_abstract(cls) -> bool:
+    def is_abstract(cls) -> bool:  # noqa: N805
         return bool(cls._get_meta_attr("abstract", False))
 
     @property
-    def app_label(cls) -> str:
+    def app_label(cls) -> str:  # noqa: N805
         label = djelme_registry.get_recordtype_app_label(cls)
         assert label
         return label
@@ -94,7 +94,7 @@ class SimpleMeta(RecordMeta):
     """The one index of a `SimpleRecord` has its name by the settings of the moment."""
 
     @property
-    def _index(cls) -> Any:
+    def _index(cls) -> Any:  # noqa: N805
         own: Any = cls.__dict__["_own_index"]
         if cls.is_abstract or djelme_registry.get_recordtype_app_label(cls) is None:
             return own
@@ -102,16 +102,18 @@ class SimpleMeta(RecordMeta):
         return own.clone(name=kind.djelme_index_name(), using=kind._get_djelme_backend().djelme_backend_name())
 
     @_index.setter
-    def _index(cls, index: Any) -> None:
+    def _index(cls, index: Any) -> None:  # noqa: N805
         type.__setattr__(cls, "_own_index", index)
 
 
-def _map_inner(inner: Any) -> None:
-    """A text that an inner document declares by `str` alone is a keyword, too."""
+def _map_inner(holder: Any) -> None:
+    """A text that an inner document declares by `str` alone is a keyword, too. The holder's mapping is its own copy."""
+    inner = getattr(holder, "_doc_class", None)
     if inner is None:
         return
-    properties = inner._doc_type.mapping.properties._params.get("properties", {})
+    properties = holder._mapping.properties._params.get("properties", {})
     for name, annotation in getattr(inner, "__annotations__", {}).items():
         field = properties.get(name)
         if type(field) is esdsl.Text and not field._params and str in (annotation, *get_args(annotation)):
             properties[name] = esdsl.Keyword(required=field._required, multi=field._multi)
+        _map_inner(field)

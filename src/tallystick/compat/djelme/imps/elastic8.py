@@ -23,7 +23,7 @@ from tallystick.compat.djelme.registry import djelme_registry
 from tallystick.compat.djelme.util.anon_enough import opaque_key, opaque_sessionhour_id
 from tallystick.compat.djelme.util.django import find_app_label_for_module
 from tallystick.compat.djelme.util.index_status import DjelmeIndexStatus
-from tallystick.compat.djelme.util.timeparts import GregorianTime, TimepartStrat, Timeparts, serialize_timeparts
+from tallystick.compat.djelme.util.timeparts import GregorianTime, Timeparts, TimepartStrat, serialize_timeparts
 
 __all__ = [
     "BaseDjelmeRecord",
@@ -202,7 +202,7 @@ class TimeseriesRecord(Timeseries, BaseDjelmeRecord):
         return None if age is None else cls.get_timepart_strat().get_timeparts(utcnow() - age)
 
     def get_timeseries_timeparts(self) -> Timeparts:
-        raise NotImplementedError(f"{type(self)!r} must implement get_timeseries_timeparts")
+        raise TypeError(f"{type(self).__name__} must define get_timeseries_timeparts")
 
     def djelme_index_name(self) -> str:
         return str(self.timeseries_index_naming(self.get_timeseries_timeparts()))
@@ -215,7 +215,7 @@ class TimeseriesRecord(Timeseries, BaseDjelmeRecord):
 class EventRecord(TimeseriesRecord):
     """Something happened at `timestamp`."""
 
-    timestamp: datetime = esdsl.mapped_field(default_factory=lambda: utcnow())
+    timestamp: datetime = esdsl.mapped_field(default_factory=lambda: utcnow())  # noqa: PLW0108 (looked up at each call)
 
     class Meta:
         abstract = True
@@ -237,7 +237,7 @@ class CountedUsageRecord(EventRecord):
         abstract = True
 
     @classmethod
-    def record(  # type: ignore[override]
+    def record(
         cls,
         *,
         sessionhour_id: str = "",
@@ -265,7 +265,7 @@ class CyclicReport(TimeseriesRecord):
     CYCLE_TIMEDEPTH: ClassVar[int]
 
     cycle_coverage: str = esdsl.mapped_field(esdsl.Version())
-    created: datetime = esdsl.mapped_field(default_factory=lambda: utcnow())
+    created: datetime = esdsl.mapped_field(default_factory=lambda: utcnow())  # noqa: PLW0108 (looked up at each call)
 
     class Meta:
         abstract = True

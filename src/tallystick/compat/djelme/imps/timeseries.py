@@ -1,7 +1,6 @@
 """Names, template, search and care of a type's indices by time.
 
-`Meta.template` and `Meta.template_name` name the pattern and the template; the indices are then named by the pattern,
-and searches look under the default names, too.
+`Meta.template_name` names the template; pattern and indices have their names by application and type.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from tallystick.compat.djelme.util.index_status import DjelmeIndexStatus
 from tallystick.compat.djelme.util.timeparts import (
     AbstractTimeparts,
     GregorianTime,
-    TimepartStrat,
     Timeparts,
+    TimepartStrat,
     serialize_timeparts,
 )
 from tallystick.compat.djelme.util.timeseries_naming import (
@@ -173,9 +172,7 @@ class Timeseries:
         return esdsl.Search(using=cls._get_using(using), index=cls._default_index(index), doc_type=[cls])
 
     @classmethod
-    def search_timeseries_range(
-        cls: Any, from_when: tuple[int, ...] | date, until_when: tuple[int, ...] | date
-    ) -> Any:
+    def search_timeseries_range(cls: Any, from_when: tuple[int, ...] | date, until_when: tuple[int, ...] | date) -> Any:
         """A search for `from_when <= time < until_when`."""
         strat = cls.get_timepart_strat()
         start, end = (

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import base64
+import datetime  # noqa: ICN001 (its users name it so)
 import hashlib
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from django.utils import timezone
 
@@ -31,7 +31,7 @@ def opaque_sessionhour_id(
     user_id: str = "",
     request_host: str = "",
     request_useragent: str = "",
-    timestamp: datetime | None = None,
+    timestamp: datetime.datetime | None = None,
 ) -> str:
     """A session in one hour of UTC: of the user, else of the client's session, else of host and user agent."""
     if user_id:
@@ -42,6 +42,6 @@ def opaque_sessionhour_id(
         who = [request_host, request_useragent]
     else:
         raise ValueError("not enough to make a session id")
-    at = timestamp or timezone.now()
-    at = at if at.tzinfo is None else at.astimezone(UTC)
+    at = timestamp or timezone.now().astimezone(datetime.UTC)  # naive, with USE_TZ=False, it is the local time
+    at = at if at.tzinfo is None else at.astimezone(datetime.UTC)
     return opaque_key([*who, at.date().isoformat(), at.hour])

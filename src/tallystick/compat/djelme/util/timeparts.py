@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime  # noqa: ICN001 (its users name it so)
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, tzinfo
 from typing import Final, Protocol, TypeAlias
 
 __all__ = [
@@ -46,7 +46,7 @@ def parse_timeparts(timepart_str: str, max_timedepth: int | None = None) -> Time
 
 class TimepartStrat(Protocol):
     def get_timeparts(
-        self, when: AbstractTimeparts | date | str, pad: bool = True, truncate: bool = True
+        self, when: AbstractTimeparts | datetime.date | str, pad: bool = True, truncate: bool = True
     ) -> Timeparts: ...
     def each_timeparts_in_timerange(
         self, from_timeparts: AbstractTimeparts, until_timeparts: AbstractTimeparts, *, max_fanout: int
@@ -57,9 +57,11 @@ class TimepartStrat(Protocol):
 @dataclasses.dataclass
 class GregorianTime(TimepartStrat):
     default_timedepth: int
-    tz: tzinfo = UTC
+    tz: datetime.tzinfo = datetime.UTC
 
-    def get_timeparts(self, when: AbstractTimeparts | date | str, pad: bool = True, truncate: bool = True) -> Timeparts:
+    def get_timeparts(
+        self, when: AbstractTimeparts | datetime.date | str, pad: bool = True, truncate: bool = True
+    ) -> Timeparts:
         """The parts of a moment, filled up and cut to the depth. A naive time is one of this zone."""
         parts = self._parts(when)
         if pad and len(parts) < self.default_timedepth:
@@ -68,13 +70,13 @@ class GregorianTime(TimepartStrat):
         return parts[: self.default_timedepth] if truncate else parts
 
     def _parts(self, when: object) -> Timeparts:
-        if isinstance(when, datetime):
+        if isinstance(when, datetime.datetime):
             here = when if when.tzinfo is None else when.astimezone(self.tz)
             return (here.year, here.month, here.day, here.hour, here.minute, here.second)
-        if isinstance(when, date):
+        if isinstance(when, datetime.date):
             return (when.year, when.month, when.day)
         if isinstance(when, str):
-            for read in (date.fromisoformat, datetime.fromisoformat):
+            for read in (datetime.date.fromisoformat, datetime.datetime.fromisoformat):
                 try:
                     return self._parts(read(when))
                 except ValueError:

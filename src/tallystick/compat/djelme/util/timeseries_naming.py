@@ -9,16 +9,16 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime  # noqa: ICN001 (its users name it so)
 from collections.abc import Iterator
-from datetime import date
 from typing import Self
 
 from tallystick.compat.djelme.util.timeparts import (
     TIMEPART_DELIMITER,
     AbstractTimeparts,
     GregorianTime,
-    TimepartStrat,
     Timeparts,
+    TimepartStrat,
     serialize_timeparts,
 )
 
@@ -40,11 +40,15 @@ def format_template_name(app_label: str, recordtype: str) -> str:
     return f"{format_namepart(app_label)}_{format_namepart(recordtype)}__template"
 
 
+def _format_timename(timeparts: AbstractTimeparts) -> str:
+    return f"{serialize_timeparts(timeparts)}{TIMEPART_DELIMITER}"
+
+
 @dataclasses.dataclass(frozen=True)
 class TimeseriesIndexNaming:
     app_label: str
     recordtype: str
-    given_timeparts: AbstractTimeparts | date | str
+    given_timeparts: AbstractTimeparts | datetime.date | str
     timepart_strat: TimepartStrat
     prefix: str = ""
 
@@ -76,7 +80,7 @@ class TimeseriesIndexNaming:
 
     def to_str(self, *, wildcard: bool = False) -> str:
         parts = self.timeparts_for_wildcard if wildcard else self.timeparts_for_naming
-        time = f"{serialize_timeparts(parts)}{TIMEPART_DELIMITER}" if parts else ""
+        time = _format_timename(parts) if parts else ""
         name = f"{format_namepart(self.app_label)}_{format_namepart(self.recordtype)}_{time}"
         return f"{self.prefix}{name}{'*' if wildcard else ''}"
 
@@ -87,8 +91,8 @@ class TimeseriesRangePattern:
 
     app_label: str
     recordtype: str
-    from_when: AbstractTimeparts | date
-    until_when: AbstractTimeparts | date
+    from_when: AbstractTimeparts | datetime.date
+    until_when: AbstractTimeparts | datetime.date
     timepart_strat: TimepartStrat
     index_name_prefix: str = ""
     max_fanout: int = 3
