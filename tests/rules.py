@@ -27,6 +27,7 @@ KNOWS_NOTHING_OF = {
 MAX_LINES = 400
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "shared"}
 OTHERS_NAMES = {
+    "tallystick.compat.kadabra.utils",
     "tallystick.compat.kaneda.utils",
     *(
         f"tallystick.compat.djelme.util{module}"

@@ -42,6 +42,7 @@ BACKENDS: Final = {
 
 SHAPES: Final = {
     "djelme": "tallystick.compat.djelme.shapes:SHAPES",
+    "kadabra": "tallystick.compat.kadabra.points:SHAPES",
     "kaneda": "tallystick.compat.kaneda.shapes:SHAPES",
 }
 """A shape's name → `module:NAME` of a dict from a store (`"mongodb"`, `"influxdb"`, …) to what makes the shape there:
@@ -57,6 +58,8 @@ CHANNELS: Final = {
     "nats+tls": "tallystick.channels.nats:NatsChannel",
     "kafka": "tallystick.channels.kafka:KafkaChannel",
     "kafka+tls": "tallystick.channels.kafka:KafkaChannel",
+    "kadabra+redis": "tallystick.compat.kadabra.lists:ListChannel",
+    "kadabra+rediss": "tallystick.compat.kadabra.lists:ListChannel",
 }
 """URL scheme → `module:Class` of a channel, whose class method `from_url(url)` connects to nothing yet."""
 

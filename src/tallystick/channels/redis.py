@@ -122,17 +122,22 @@ class RedisChannel:
     def risks(self) -> list[Risk]:
         self.open()
         with answers(self.address):
-            about = {name: self._redis.config_get(name).get(name, "") for name in ("appendonly", "appendfsync")}
-            policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy", "")
-        found = []
-        if about["appendonly"] == "no":
-            found.append(Risk("the server keeps no append-only file: a restart loses entries", "set appendonly yes"))
-        elif about["appendfsync"] != "always":
-            what = f"appendfsync is {about['appendfsync']}: a power failure can lose the last second"
-            found.append(Risk(what, "set appendfsync always where that must not be"))
-        if policy not in ("", "noeviction") and not policy.startswith("volatile"):
-            found.append(Risk(f"maxmemory-policy is {policy}: the stream may be evicted", "set it to noeviction"))
-        return found
+            return server_risks(self._redis)
+
+
+def server_risks(redis: Any) -> list[Risk]:
+    """What the server's settings allow to be lost."""
+    about = {name: redis.config_get(name).get(name, "") for name in ("appendonly", "appendfsync")}
+    policy = redis.config_get("maxmemory-policy").get("maxmemory-policy", "")
+    found = []
+    if about["appendonly"] == "no":
+        found.append(Risk("the server keeps no append-only file: a restart loses entries", "set appendonly yes"))
+    elif about["appendfsync"] != "always":
+        what = f"appendfsync is {about['appendfsync']}: a power failure can lose the last second"
+        found.append(Risk(what, "set appendfsync always where that must not be"))
+    if policy not in ("", "noeviction") and not policy.startswith("volatile"):
+        found.append(Risk(f"maxmemory-policy is {policy}: the stream may be evicted", "set it to noeviction"))
+    return found
 
 
 class RedisReceiver:

@@ -45,6 +45,7 @@ class ChannelSource:
         self.folder = folder
         self.dead = dead
         self._channel = channel
+        self._unpack = getattr(channel, "unpack", None)
         self._receiver: Receiver = channel.receiver(group)
         self._books = Positions(folder)
         self._retries = Retries(dead)
@@ -64,7 +65,7 @@ class ChannelSource:
     def _delivery_of(self, entry: Entry) -> Delivery | None:
         """None when the entry is done with already."""
         try:
-            batch = unpack(entry.payload)
+            batch = unpack(entry.payload) if self._unpack is None else self._unpack(entry)
         except Unreadable as error:
             self._refuse(entry, str(error))
             return None
@@ -72,6 +73,10 @@ class ChannelSource:
         note = _note(batch)
         if self._books.at.get(note) == batch.end:  # killed between the count and the acknowledgement
             self._acknowledge(entry, note)
+        elif (
+            self._unpack is not None
+        ):  # its entries are not ours to cut; the note `attempt` of this host finds the record
+            return Delivery(batch, entry)
         elif entry.deliveries > DEATHS and len(batch) == 1:
             reason = f"quarantined: {entry.deliveries - 1} agents died delivering this record; fix the cause, retry it"
             self.settle(Delivery(batch, entry), {0: reason})
