@@ -130,10 +130,8 @@ def _loaded(entry: bytes) -> dict[str, Any]:
 
 
 def _nanoseconds(text: str, shape: str) -> int:
-    if shape in FORMATS and text[-1:] == "Z":
-        moment = datetime.fromisoformat(text)
-    else:
-        moment = datetime.strptime(text, shape)  # noqa: DTZ007  (naive means UTC here)
+    short = shape in FORMATS and text[-1:] == "Z"
+    moment = datetime.fromisoformat(text) if short else datetime.strptime(text, shape)  # noqa: DTZ007
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     at = (moment - _EPOCH) // _MICROSECOND * 1000
     if not -_MAX <= at < _MAX:

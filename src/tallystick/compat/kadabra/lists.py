@@ -27,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.channels.base import LEASE_SECONDS, Entry, Risk, Waiting
@@ -60,7 +60,7 @@ class ListChannel:
     """The two lists. As a target it takes records that are whole entries; as a source it gives metrics, or with `whole`
     such records."""
 
-    inline = False
+    inline: ClassVar[bool] = False
     takes_bytes = False
     lossy = False
 

@@ -76,7 +76,7 @@ if found > 0 then redis.call('ZADD', leases, 0, ARGV[1]) end
 return found
 """
 
-# KEYS: ours
+# The entries of all batches.
 HELD: Final = """
 local held = {}
 for _, batch in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
