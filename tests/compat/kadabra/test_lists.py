@@ -37,7 +37,7 @@ def test_what_is_sent_becomes_kadabras_points_and_a_bad_entry_stops_nothing(
     name = f"kadabra-{os.getpid()}"
     at, store = urlsplit(service("redis")), urlsplit(service("influxdb1"))
     where = {"host": at.hostname, "port": at.port, "queue_key": name, "inprogress_key": f"{name}-p"}
-    lists = redis.Redis(at.hostname or "", at.port or 0)
+    lists: Any = redis.Redis(at.hostname or "", at.port or 0)
     lists.lpush(name, "no json")
     client = kadabra.Kadabra({"CLIENT_CHANNEL_ARGS": where})
     for _ in range(2):
