@@ -37,7 +37,7 @@ class InfluxDBPublisher:
     def __init__(self, host: str, port: int, database: str, timeout: float) -> None:
         self.client: Any = None
         try:
-            import influxdb  # type: ignore[import-not-found]
+            import influxdb
         except ImportError:
             pass
         else:
