@@ -51,7 +51,10 @@ AT_THE_TOP = {"msgspec": None, "click": "cli", "rich": "cli", "pytest": "testing
 """Third-party packages that may be imported with a module, and the one folder where, if not everywhere."""
 ALSO_AT_THE_TOP = {("tallystick.compat.kaneda.tasks.zmq", "click")}
 """A command that a door brings along."""
-MADE_OF_ANOTHER = {"tallystick.compat.djelme": {"django", "elasticsearch8"}}
+MADE_OF_ANOTHER = {
+    "tallystick.compat.djelme": {"django", "elasticsearch8"},
+    "tallystick.integrations.django": {"django", "asgiref"},
+}
 """Doors whose classes are subclasses of another package's, so that it comes with their modules."""
 
 

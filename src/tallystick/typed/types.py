@@ -36,7 +36,8 @@ DIGEST: Final = "type"
 _PLACE: Final = re.compile(r"(?P<why>.*?) - at `\$\.?(?P<field>[^`]*)`$")
 _MISSING: Final = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 _types: Final[dict[type, Type[Any]]] = {}
-_default: list[Metrics] = []
+_default: Final[list[Metrics]] = []
+_maker: Final[list[Callable[[], Metrics]]] = []
 _lock: Final = threading.Lock()
 
 
@@ -191,6 +192,8 @@ class Type(Generic[T]):
 
 def default() -> Metrics:
     """What types record through that were told of none: `Metrics()`, by the settings, made once."""
+    if _maker and not _default:
+        return _maker[0]()
     if not _default:
         with _lock:
             if not _default:
@@ -201,6 +204,11 @@ def default() -> Metrics:
 def use(metrics: Metrics | None) -> None:
     """Let all types without a `use` of their own record through this one; None means `Metrics()` again."""
     _default[:] = [] if metrics is None else [metrics]
+
+
+def use_by(make: Callable[[], Metrics] | None) -> None:
+    """Ask this function for the default at each record: a framework's own `Metrics`, as its settings are then."""
+    _maker[:] = [] if make is None else [make]
 
 
 def type_of(cls: type[T]) -> Type[T]:
