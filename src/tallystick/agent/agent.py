@@ -27,7 +27,7 @@ from tallystick.agent.delivery import Deliverer, Stopped
 from tallystick.agent.election import Election
 from tallystick.agent.report import Report
 from tallystick.contracts import Delivery, Source, Target
-from tallystick.errors import SpoolError, Unavailable
+from tallystick.errors import SettingsError, SpoolError, Unavailable
 from tallystick.masking import hider
 from tallystick.spool.background import Background
 from tallystick.spool.folder import Folder
@@ -147,6 +147,7 @@ class Agent:
                 if once or self._over():
                     break
             except Exception as error:
+                self._election.resign()  # what keeps this one from it may not keep another
                 self._complain(error)
                 if once:
                     break
@@ -159,7 +160,7 @@ class Agent:
         text, when = f"{type(error).__name__}: {error}", steady()
         if text != self._complained[0] or when - self._complained[1] >= AGAIN_SECONDS:
             self._complained = (text, when)
-            foreseen = isinstance(error, (SpoolError, Unavailable, OSError))
+            foreseen = isinstance(error, (SettingsError, SpoolError, Unavailable, OSError))
             logger.error(
                 "nothing of %s is delivered: %s; it is tried again every %g s",
                 self.folder.path,

@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "Record and deliver": {
         "send": ("send", "Record from a shell."),
         "agent": ("agent", "Deliver from this host's spools, until stopped."),
+        "pipeline": ("pipeline", "Pipelines: list or show them, or move one to another database."),
         "dead": ("dead", "Dead letters: list, show, retry or drop them."),
         "spool": ("spool", "Spool files: list, check, dump or repair them."),
     },

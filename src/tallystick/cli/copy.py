@@ -12,9 +12,9 @@ from tallystick.cli.options import filter_options, json_option
 from tallystick.cli.output import json_document, note
 from tallystick.cli.tail import readable
 from tallystick.masking import hider
+from tallystick.pipelines.asking import opened, there, used
 from tallystick.pipelines.copying import copied
 from tallystick.pipelines.summaries import Filters
-from tallystick.pipelines.targets import opened, there, used
 
 
 @click.command()

@@ -9,8 +9,9 @@ import click
 
 from tallystick.cli.options import json_option, where_options
 from tallystick.cli.output import json_document
+from tallystick.errors import SettingsError
 from tallystick.pipelines.checkup import host, pipeline
-from tallystick.pipelines.checkup.finding import Finding
+from tallystick.pipelines.checkup.finding import Finding, fail
 from tallystick.pipelines.targets import Target, Where, asked_target, targets
 from tallystick.queries import seconds_of
 from tallystick.settings import Settings
@@ -34,11 +35,15 @@ def doctor(where: Where, offline: bool, max_age: str, as_json: bool) -> None:
     settings = where.settings()
     found: dict[str, list[Finding]] = {"": list(host.look(settings))}
     if all(one.level != "fail" for one in host.folder(settings.home)):
-        for target in targets(
-            where, fit=False, broken=True
-        ):  # a database may be asked before anything is recorded for it
+        whole = (
+            where if where.pipeline is not None else Where(where.home)
+        )  # `--backend` alone is a database to be asked
+        for target in targets(whole, broken=True):
             found[target.name] = list(pipeline.look(target, settings, max_age_seconds, offline=offline))
-    expected = None if offline else to_come(where, settings)
+    try:
+        expected = None if offline else to_come(where, settings)
+    except SettingsError as error:  # the database that the settings name cannot be
+        expected, found[""] = None, [*found[""], fail(str(error), "")]
     if expected is not None and expected.name not in found and not expected.unknown:
         found[expected.name] = list(pipeline.database(expected))
     failed = sum(one.level == "fail" for findings in found.values() for one in findings)

@@ -27,8 +27,9 @@ from tallystick.cli.app import Failure
 from tallystick.cli.options import filter_options, where_options
 from tallystick.cli.output import data_out, note
 from tallystick.cli.tail import document, readable
+from tallystick.pipelines.asking import NothingYet, open_to_read, used
 from tallystick.pipelines.summaries import Filters
-from tallystick.pipelines.targets import NothingYet, Where, asked_target, open_to_read, used
+from tallystick.pipelines.targets import Where, asked_target
 from tallystick.plugins import missing_extra
 from tallystick.records import Record
 from tallystick.spool.disk import NO_ROOM

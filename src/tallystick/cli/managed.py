@@ -13,7 +13,8 @@ from tallystick.backends.base import Backend, Managed
 from tallystick.cli.app import Failure
 from tallystick.cli.options import json_option, where_options, yes_option
 from tallystick.cli.output import agreed, json_document, show, table
-from tallystick.pipelines.targets import Target, Where, asked_target, backend_there, used
+from tallystick.pipelines.asking import backend_there, used
+from tallystick.pipelines.targets import Target, Where, asked_target
 from tallystick.queries import seconds_of
 from tallystick.text import clean, moment, number, size
 

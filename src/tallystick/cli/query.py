@@ -15,8 +15,9 @@ from tallystick.cli.output import json_document, note, show, table
 from tallystick.cli.tables import tables
 from tallystick.errors import QueryError
 from tallystick.pipelines import summaries
+from tallystick.pipelines.asking import NothingYet, open_to_read, used
 from tallystick.pipelines.summaries import Filters
-from tallystick.pipelines.targets import NothingYet, Target, Where, asked_target, open_to_read, used
+from tallystick.pipelines.targets import Target, Where, asked_target
 from tallystick.queries import AGGREGATES, Query, Series
 from tallystick.records import EVENT
 from tallystick.spool.account import account

@@ -78,7 +78,7 @@ def _target(where: Where) -> Target:
     folder = Folder(own.home, chosen_pipeline(where, own))
     if why := no_folder(folder):
         raise SpoolError(why)
-    if folder.path.exists() or folder.name == own.pipeline or where.backend is not None:
+    if folder.path.exists() or where.pipeline in (None, own.pipeline) or where.backend is not None:
         target = target_of(folder, own, where.backend)
         if target.unknown:
             raise SettingsError(f"pipeline {target.name}: {target.unknown}")

@@ -17,8 +17,9 @@ from tallystick.backends.base import Backend, Readable
 from tallystick.cli.options import filter_options, json_option, where_options
 from tallystick.cli.output import json_line
 from tallystick.errors import QueryError
+from tallystick.pipelines.asking import NothingYet, open_to_read, used
 from tallystick.pipelines.summaries import Filters
-from tallystick.pipelines.targets import NothingYet, Target, Where, asked_target, open_to_read, used
+from tallystick.pipelines.targets import Target, Where, asked_target
 from tallystick.records import Record
 from tallystick.text import clean, iso, moment, plain_value, quantity, tags_text
 

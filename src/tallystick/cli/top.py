@@ -17,8 +17,9 @@ from tallystick.cli.options import filter_options, json_option, where_options
 from tallystick.cli.output import console, json_line, table
 from tallystick.cli.tables import NARROW_COLUMNS, bars
 from tallystick.pipelines import summaries
+from tallystick.pipelines.asking import open_to_read, used
 from tallystick.pipelines.summaries import Filters, Summary
-from tallystick.pipelines.targets import Where, asked_target, open_to_read, used
+from tallystick.pipelines.targets import Where, asked_target
 from tallystick.queries import seconds_of
 from tallystick.records import COUNTER, GAUGE, TIMING
 from tallystick.text import number, quantity, span, tag_text

@@ -2,8 +2,8 @@
 
 Invariants
 - A pipeline is delivered to its own target only (see targets.py). One whose target is unknown is left alone, and that
-  is said once. While `--backend` is for none of those that are there, none begins: who meant it for one of them would
-  find its records elsewhere.
+  is said once.
+- What a pipeline's description says of its database (retention, batches, dead letters) is applied by whoever delivers.
 - `look` may be called at any time: it starts what is new, and lets go of what is no longer there or has other settings.
 - `stop` lets each agent finish the batch in hand. What is left stays in its spool.
 """
@@ -22,8 +22,9 @@ from tallystick.agent.chores import chores_of
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat, read
 from tallystick.errors import SettingsError, TallystickError
+from tallystick.pipelines import description
 from tallystick.pipelines.agents import spool_agent
-from tallystick.pipelines.targets import Target, Where, no_folder, targets
+from tallystick.pipelines.targets import Target, Where, chosen_pipeline, no_folder, targets
 from tallystick.plugins import backend_from_url
 from tallystick.settings import Settings, load_settings
 from tallystick.spool.account import account
@@ -64,6 +65,7 @@ class Delivered:
             dead_limit_bytes=terms.dead_limit_bytes,
             chores=chores_of(_for(target, settings), target.folder, backend),
             url=target.url,
+            guarded=True,
         )
         self._until = until
         self._emptied = False
@@ -192,6 +194,8 @@ class Deliveries:
 
     def _start(self, target: Target, own: Settings) -> None:
         try:
+            if target.name == chosen_pipeline(Where(), own):
+                description.tell(target.folder, own, over=False)
             self.running[target.name] = Delivered(target, _terms(target, own), own, self.until)
         except TallystickError as error:
             self._say_once(target.name, f"not delivering {target.name}: {error}")
@@ -237,16 +241,21 @@ class Deliveries:
 
 
 def _for(target: Target, own: Settings) -> Settings:
-    """How long records are kept is said for the settings' own pipeline; another's database is not ours to prune."""
-    return own if target.name == own.pipeline else msgspec.structs.replace(own, retention_days=None)
+    """What its description says, and else what the settings say; how long records are kept only for their own
+    pipeline: another's database is not ours to prune.
+    """
+    if target.name != chosen_pipeline(Where(), own):
+        own = msgspec.structs.replace(own, retention_days=None)
+    return description.in_force(target.folder, own)
 
 
 def _terms(target: Target, own: Settings) -> Terms:
+    said = _for(target, own)
     return Terms(
         target.url,
-        own.batch_records,
-        own.fsync_interval_seconds if own.fsync == "interval" else None,
-        own.dead_limit_bytes,
-        own.retention_days,
-        own.self_metrics,
+        said.batch_records,
+        said.fsync_interval_seconds if said.fsync == "interval" else None,
+        said.dead_limit_bytes,
+        said.retention_days,
+        said.self_metrics,
     )

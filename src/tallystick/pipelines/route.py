@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tallystick import forks, plugins, threads
 from tallystick.errors import QueryError, SettingsError, SpoolError, SpoolTooNew
 from tallystick.interruptions import from_outside
-from tallystick.masking import hider, mask_url
+from tallystick.masking import hider
+from tallystick.pipelines import description
 from tallystick.pipelines.inline import Inline
+from tallystick.pipelines.naming import own_file, pipeline_of
+from tallystick.pipelines.targets import Target, target_of
 from tallystick.queries import Query, Series
 from tallystick.records import Record, Tags
 from tallystick.settings import Settings, unknown_environment
@@ -43,6 +46,8 @@ class Route(Protocol):
     def spool(self) -> Spool | Inline: ...
     @property
     def path(self) -> Path | None: ...
+    @property
+    def pipeline(self) -> str: ...
     def query(self, query: Query) -> list[Series]: ...
     def records(self, query: Query, newest: int | None) -> Iterator[Record]: ...
     def flush(self, timeout_seconds: float) -> bool: ...
@@ -64,12 +69,13 @@ def make_route(settings: Settings, backend: object, tags: Tags) -> Route:
         target = None if given is None else _checked(given)
     if target is not None and getattr(target, "inline", False):
         return InlineRoute(target, settings, given if isinstance(given, str) else None, tags)
-    pipeline = settings.pipeline
-    if backend is not None and target is not None and settings.source("pipeline") == "default":
-        pipeline = pipeline_of(target)
-    return SpoolRoute(
-        settings, Folder(settings.home, pipeline), given if isinstance(given, str) else None, target, tags
-    )
+    folder = Folder(settings.home, pipeline_of(settings, None if target is None else target.address))
+    if isinstance(given, str):
+        return SpoolRoute(settings, target_of(folder, settings, given), None, tags)
+    if target is not None:
+        description.refuse(folder, target.address, own_file(folder))
+        return SpoolRoute(settings, Target(folder, None, target.address), target, tags)
+    return SpoolRoute(settings, target_of(folder, settings), None, tags)
 
 
 def checked_seconds(timeout_seconds: object) -> float:
@@ -78,20 +84,6 @@ def checked_seconds(timeout_seconds: object) -> float:
     if not known or not timeout_seconds >= 0:  # type: ignore[operator]
         raise SettingsError(f"timeout_seconds: {timeout_seconds!r:.80} must be a number of seconds, 0 or more")
     return float(timeout_seconds)  # type: ignore[arg-type]
-
-
-def pipeline_of(backend: Backend) -> str:
-    """A pipeline's name from where its backend writes, so that records for one never reach another."""
-    import hashlib  # brings OpenSSL along, which most programs that only record never need
-
-    kind = type(backend).__name__.removesuffix("Backend").lower() or "backend"
-    return f"{kind}-{hashlib.blake2b(backend.address.encode(), digest_size=6).hexdigest()}"
-
-
-def _sqlite(folder: Folder) -> Backend:
-    from tallystick.backends.sqlite.backend import SqliteBackend
-
-    return SqliteBackend(folder.database)
 
 
 def _agent_room() -> tuple[Callable[..., Agent], Callable[[Settings, Folder, Backend], list[Chore]]]:
@@ -123,6 +115,7 @@ class InlineRoute:
 
     def __init__(self, backend: Backend, settings: Settings, url: str | None, tags: Tags) -> None:
         self._backend = backend
+        self.pipeline = settings.pipeline
         self.spool = Inline(backend, settings.app, settings.host, tags, hider(url))
 
     def query(self, query: Query) -> list[Series]:
@@ -150,11 +143,12 @@ class InlineRoute:
 class SpoolRoute:
     """Recording is appending to the spool; a thread of this process delivers it, if it is elected."""
 
-    def __init__(self, settings: Settings, folder: Folder, url: str | None, target: Backend | None, tags: Tags) -> None:
-        self.folder = folder
+    def __init__(self, settings: Settings, target: Target, backend: Backend | None, tags: Tags) -> None:
+        self.folder = folder = target.folder
+        self.target = target
+        self.pipeline = target.name
         self._settings = settings
-        self._url = url
-        self._object = target if url is None else None
+        self._object = backend
         self._opened_by = 0
         self._stood_in = 0
         self._ended = False
@@ -176,21 +170,26 @@ class SpoolRoute:
             fsync=settings.fsync,
             on_open=self._start_agent,
         )
-        by = "object" if self._object is not None else "folder" if url is None else "url"
-        # The URL besides the address: it says the options, and, by its mask, that there is a password to be known.
-        given = {} if url is None else {"url": mask_url(url)}
-        folder.describe(backend=(target or _sqlite(folder)).address, by=by, **given)
+        self._told = settings.backend is not None or backend is not None
+        if self._told:
+            self._describe()
         folder.keep_reserve()
         forks.inherited(self)
 
+    def _describe(self) -> None:
+        """Say where the records of this pipeline go, unless that is known. Raises `SettingsError` when another process
+        has just said something else.
+        """
+        target, own = self.target, own_file(self.folder)
+        by: description.By = "object" if self._object is not None else "folder" if target.address == own else "url"
+        if not description.read(self.folder).backend:
+            url = target.url if by == "url" else None
+            description.first(self.folder, description.facts(target.address, by, url))
+            description.refuse(self.folder, target.address, own)
+
     def _backend(self) -> Backend:
         """A backend of our own to write to or to ask; the caller's object, when that is what we were given."""
-        if self._object is not None:
-            return self._object
-        if self._url is not None:
-            backend: Backend = plugins.backend_from_url(self._url)
-            return backend
-        return _sqlite(self.folder)
+        return self._object if self._object is not None else self.target.backend()
 
     def _start_agent(self) -> None:
         """Stand for election, once in a process: at its first attempt to record, and when records wait that it is asked
@@ -211,11 +210,19 @@ class SpoolRoute:
             self._start_agent()
 
     def _start(self) -> None:
+        if not self._told:  # a default: it follows what others have said meanwhile
+            self.target = target_of(self.folder, self._settings)
+            if not self.target.unknown:
+                self._describe()
+        description.tell(self.folder, self._settings)
         if self._settings.deliver != "thread":
+            return
+        if self.target.unknown:
+            logger.warning("pipeline %s is delivered by others: %s", self.target.name, self.target.unknown)
             return
         if self._object is not None and self._opened_by not in (0, os.getpid()):
             return  # the object's connection is our parent's: it delivers for us
-        settings = self._settings
+        settings = description.in_force(self.folder, self._settings)
         interval = settings.fsync_interval_seconds if settings.fsync == "interval" else None
         self._opened_by = os.getpid()
         backend = self._backend()
@@ -228,7 +235,8 @@ class SpoolRoute:
             fsync_seconds=interval,
             dead_limit_bytes=settings.dead_limit_bytes,
             chores=chores_of(settings, self.folder, backend),
-            url=self._url,
+            url=self.target.url,
+            guarded=True,
         )
         self._agent.start()
 

@@ -1,38 +1,30 @@
 """Which pipelines there are, and which backend belongs to each.
 
-A pipeline's target is, in this order:
-1. `--backend`, for the pipeline that `--pipeline` names; without it for the one that `Metrics(URL)` would record into
-   and for every one that records into that same database anyway. When there is none, that is an error: neither
-   are records to go to another database than the one given, nor another pipeline's to this one;
-2. the settings' backend, for the settings' own pipeline, when one is set;
-3. the URL in its `pipeline.json`, as the application that records into it has left it. Not when the application was
-   given a backend object, nor when a secret stood in the URL: that is written nowhere;
-4. the SQLite file in its folder, when the settings' own pipeline says nothing else.
-
-What a driver raises, here or while a command works with the backend (`used`), is told as any failure is: in one line,
-with no secret of the URL. What our own code raises by mistake stays what it is, a traceback.
+A pipeline's target is the one in its description; it was written when the pipeline was first used, and neither
+settings nor options change it (see description.py). What they may add is the way there: `--backend` with `--pipeline`,
+or the settings' backend, for a target whose URL was not written down, since it holds a secret, or an option that is
+meant for this process alone. A pipeline without a description is the SQLite file in its folder, when that is there or
+the settings say nothing else.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import traceback
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tallystick.backends.base import Backend
-from tallystick.backends.parquet.backend import ParquetBackend
-from tallystick.backends.sqlite.backend import SqliteBackend, spare_log
-from tallystick.errors import BackendError, SettingsError, SpoolError, TallystickError
-from tallystick.masking import MASK, hider, mask_url
-from tallystick.pipelines.route import pipeline_of
+from tallystick.errors import SettingsError, SpoolError, TallystickError
+from tallystick.masking import MASK, mask_url
+from tallystick.pipelines import description
+from tallystick.pipelines.naming import DEFAULT, own_file, pipeline_for, pipeline_of
 from tallystick.plugins import backend_from_url
 from tallystick.settings import Settings, load_settings
 from tallystick.spool.folder import Folder, pipelines
+
+if TYPE_CHECKING:
+    from tallystick.backends.base import Backend
 
 _GONE: Final = "memory:// is gone with each process; set backend to a database"
 
@@ -80,20 +72,27 @@ class Target(msgspec.Struct, frozen=True):
         if self.unknown:
             raise SettingsError(f"pipeline {self.name}: {self.unknown}")
         if self.url is None:
+            from tallystick.backends.sqlite.backend import SqliteBackend
+
             return SqliteBackend(self.folder.database)
         found: Backend = backend_from_url(self.url)
         return found
 
 
-def targets(where: Where, own: Settings | None = None, *, fit: bool = True, broken: bool = False) -> list[Target]:
-    """Of every pipeline in the home, or of the one that was named. Raises `SettingsError` when that is not there, and,
-    where it is to `fit`, when `--backend` is for none of those that are.
+def targets(where: Where, own: Settings | None = None, *, broken: bool = False) -> list[Target]:
+    """Of every pipeline in the home, or of the one that was named. Raises `SettingsError` when that is not there, and
+    for `--backend` without `--pipeline`: it says nothing of which records are to go there.
 
     The settings' pipeline, or the one that was named, may be a file: that is a `SpoolError`, or with `broken` one of
     the targets.
     """
     own = own or load_settings(home=where.home)
     found = pipelines(own.home)
+    if where.backend is not None and where.pipeline is None:
+        raise SettingsError(
+            f"--backend {mask_url(where.backend)} needs --pipeline NAME here, which says whose database it is"
+            f"{_choice(found)}"
+        )
     if why := no_folder(odd := Folder(own.home, where.pipeline or own.pipeline)):
         if not broken:
             raise SpoolError(why)
@@ -103,13 +102,7 @@ def targets(where: Where, own: Settings | None = None, *, fit: bool = True, brok
         if folder.name not in {one.name for one in found}:
             raise SettingsError(f"pipeline: there is no {where.pipeline!r} in {own.home}{_choice(found)}")
         found = [folder]
-    meant = _meant(where, own, found)
-    if fit and where.backend is not None and found and not meant:
-        raise SettingsError(
-            f"--backend {mask_url(where.backend)} is for no pipeline in {own.home}: none records there; name the one"
-            f" that is to be delivered there: --pipeline NAME --backend URL{_choice(found)}"
-        )
-    return [target_of(folder, own, where.backend if folder.name in meant else None) for folder in found]
+    return [target_of(folder, own, where.backend) for folder in found]
 
 
 def no_folder(folder: Folder) -> str:
@@ -119,51 +112,53 @@ def no_folder(folder: Folder) -> str:
     return f"{folder.path} is no folder; move it away: the pipeline's folder is made at the next record"
 
 
-def _meant(where: Where, own: Settings, found: list[Folder]) -> set[str]:
-    """The pipelines among these that `--backend` is for."""
-    if where.backend is None:
-        return set()
-    if where.pipeline is not None:
-        return {where.pipeline}
-    chosen, address = chosen_pipeline(where, own), backend_from_url(where.backend).address
-    return {one.name for one in found if one.name == chosen or target_of(one, own).address == address}
-
-
 def chosen_pipeline(where: Where, own: Settings) -> str:
     """The pipeline that `Metrics(…)` would record into when given the same."""
     if where.pipeline is not None:
         return where.pipeline
-    if where.backend is not None and own.source("pipeline") == "default":
-        return pipeline_of(backend_from_url(where.backend))
-    return own.pipeline
+    url = own.backend if where.backend is None else where.backend
+    return pipeline_of(own, None if url is None else backend_from_url(url).address)
 
 
 def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target:
-    """The target of one pipeline; `given` is `--backend` when it is meant for this one."""
-    url = own.backend if given is None and folder.name == own.pipeline else given
-    if url is not None:
-        return Target(folder, url, _address(url), _GONE if url.startswith("memory:") else "", given is not None)
-    own_file = SqliteBackend(folder.database).address
-    about = folder.description()
-    address = _text(about, "backend")
-    if not address:
-        if folder.name == own.pipeline or folder.database.exists():
-            return Target(folder, None, own_file)
-        remedy = f"give --pipeline {folder.name} --backend URL"
-        return Target(folder, None, "unknown", f"{folder.about} does not say where the records go; {remedy}")
-    if address == own_file or about.get("by") == "folder":  # of a folder that was moved, the address is the old one
-        return Target(folder, None, own_file)
-    if own.backend is not None and _address(own.backend) == address:
-        return Target(folder, own.backend, address)
-    if about.get("by") != "url":
-        remedy = f"to deliver from here, give --pipeline {folder.name} --backend URL"
-        return Target(folder, None, address, f"its application delivers to a backend object of its own; {remedy}")
-    url = _text(about, "url") or address
+    """The target of one pipeline. `given` is the URL that `--backend` or the application names for it; raises
+    `SettingsError` when that leads elsewhere.
+    """
+    file = own_file(folder)
+    if given is not None:
+        address = _address(given)
+        description.refuse(folder, address, file)
+        return Target(folder, given, address, _GONE if given.startswith("memory:") else "", given=True)
+    about = description.read(folder)
+    if about.by == "folder" or about.backend == file:  # of a folder that was moved, the address is the old one
+        return Target(folder, None, file)
+    if not about.backend:
+        return _undescribed(folder, own, file)
+    if own.backend is not None and _address(own.backend) == about.backend:
+        return Target(folder, own.backend, about.backend)
+    if about.by != "url":
+        remedy = f"`tallystick pipeline move {folder.name} URL` sends its records elsewhere"
+        return _unknown(folder, about.backend, f"its application delivers to a backend object of its own; {remedy}")
+    url = about.url or about.backend
     if MASK in url:
-        named = "" if folder.name == own.pipeline else f"TALLYSTICK_PIPELINE to {folder.name} and "
-        remedy = f"set {named}TALLYSTICK_BACKEND to all of it, or give --pipeline {folder.name} --backend URL"
-        return Target(folder, None, address, f"the secret of {url} is written nowhere; {remedy}")
-    return Target(folder, address if _is_elsewhere(url, address) else url, address)
+        remedy = f"set TALLYSTICK_BACKEND to all of it, or give --pipeline {folder.name} --backend URL"
+        return _unknown(folder, about.backend, f"the secret of {url} is written nowhere; {remedy}")
+    return Target(folder, about.backend if _is_elsewhere(url, about.backend) else url, about.backend)
+
+
+def _undescribed(folder: Folder, own: Settings, file: str) -> Target:
+    """Nothing was recorded yet, or the description is lost or garbled."""
+    if own.backend is not None and folder.name == chosen_pipeline(Where(), own):
+        gone = _GONE if own.backend.startswith("memory:") else ""
+        return Target(folder, own.backend, _address(own.backend), gone)
+    if folder.name in (DEFAULT, own.pipeline) or folder.database.exists():
+        return Target(folder, None, file)
+    remedy = f"give --pipeline {folder.name} --backend URL"
+    return _unknown(folder, "unknown", f"{folder.about} does not say where the records go; {remedy}")
+
+
+def _unknown(folder: Folder, address: str, why: str) -> Target:
+    return Target(folder, None, address, why)
 
 
 def _is_elsewhere(url: str, address: str) -> bool:
@@ -172,11 +167,6 @@ def _is_elsewhere(url: str, address: str) -> bool:
         return bool(backend_from_url(url).address != address)
     except TallystickError:  # said to whoever opens it
         return False
-
-
-def _text(about: dict[str, Any], key: str) -> str:
-    found = about.get(key)
-    return found if isinstance(found, str) else ""
 
 
 def _address(url: str) -> str:
@@ -199,107 +189,34 @@ def asked_target(where: Where) -> Target:
 
 def _asked(where: Where) -> Target:
     own = load_settings(home=where.home)
+    if where.backend is not None:
+        if where.pipeline is not None:
+            return target_of(Folder(own.home, where.pipeline), own, where.backend)
+        return _of_database(own, where.backend)
+    if own.backend is not None and where.pipeline is None and own.source("pipeline") == "default":
+        return msgspec.structs.replace(_of_database(own, own.backend), given=False)
     chosen = chosen_pipeline(where, own)
-    if where.backend is not None or (own.backend is not None and where.pipeline is None):
-        with contextlib.suppress(SpoolError):  # a host that only asks needs no home
-            meant = _meant(where, own, pipelines(own.home))
-            chosen = meant.pop() if len(meant) == 1 else chosen
-        return target_of(Folder(own.home, chosen), own, where.backend)
     found = pipelines(own.home)
     if no_folder(odd := Folder(own.home, chosen)):
         return target_of(odd, own)
     if where.pipeline is not None and chosen not in {one.name for one in found}:
         raise SettingsError(f"pipeline: there is no {where.pipeline!r} in {own.home}{_choice(found)}")
-    if chosen in {one.name for one in found} or not found:
+    if chosen in {one.name for one in found} or not found or own.backend is not None:
         return target_of(Folder(own.home, chosen), own)
     if len(found) > 1:
         raise SettingsError(f"there are several pipelines in {own.home}; name one with --pipeline{_choice(found)}")
     return target_of(found[0], own)
 
 
+def _of_database(own: Settings, url: str) -> Target:
+    """The database at this URL, whatever pipeline records into it; a question makes no pipeline and refuses none."""
+    address = str(backend_from_url(url).address)
+    name = pipeline_for(own.home, address)
+    with contextlib.suppress(SpoolError):  # a host that only asks needs no home
+        same = [one.name for one in pipelines(own.home) if target_of(one, own).address == address]
+        name = name if name in same or len(same) != 1 else same[0]
+    return Target(Folder(own.home, name), url, address, _GONE if url.startswith("memory:") else "", given=True)
+
+
 def _choice(found: list[Folder]) -> str:
     return f" (there are: {', '.join(folder.name for folder in found)})" if found else " (it has no pipeline yet)"
-
-
-class NothingYet(TallystickError):
-    """The database was not made yet, so nothing was delivered to it."""
-
-
-class NotThere(TallystickError):
-    """A database that was named is not there; no pipeline records into it, so none is about to be made."""
-
-
-def open_to_read(target: Target, *, ours: bool = True) -> Backend:
-    """The target's backend, open. Raises as `backend_there`.
-
-    Not `ours` is what others wrote: nothing is made in their database, so it opens with the question.
-    """
-    backend = backend_there(target)
-    if ours:
-        opened(backend, target.url)
-    return backend
-
-
-def backend_there(target: Target) -> Backend:
-    """The target's backend, not opened. Raises `NothingYet` rather than to let a file or folder be made by asking;
-    `NotThere` when `--backend` names one that its pipeline does not record into.
-    """
-    backend = target.backend()
-    try:
-        there(backend, "--backend")
-    except NotThere as error:
-        own = target_of(target.folder, load_settings(home=str(target.folder.home)))
-        if target.given and own.address != target.address:
-            raise
-        what = f"nothing was delivered to {target.address} yet; `tallystick status` says what is on its way"
-        raise NothingYet(what) from error
-    return backend
-
-
-def there(backend: Backend, named: str) -> None:
-    """Raises `NotThere` for a file or folder that opening would make; `named` is the argument that names it."""
-    if isinstance(backend, SqliteBackend | ParquetBackend) and not backend.path.exists():
-        if isinstance(backend, SqliteBackend):
-            spare_log(backend.path)
-        remedy = "give the path of a database that is there (`tallystick status` shows those of the pipelines)"
-        raise NotThere(f"{named}: there is no {backend.path}; {remedy}")
-
-
-def opened(backend: Backend, url: str | None) -> None:
-    """Open it. What a driver raises, and not we, becomes a `BackendError` that shows no secret of the URL."""
-    try:
-        backend.open()
-    except TallystickError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and not _of_a_driver(error):
-            raise
-        why = hider(url)(f"{type(error).__name__}: {error}")
-        raise BackendError(f"{backend.address} cannot be opened: {why}") from error
-
-
-@contextlib.contextmanager
-def used(backend: Backend, url: str | None) -> Iterator[None]:
-    """Close it at the end. What its driver raises until then becomes a `BackendError` that shows no secret of the URL;
-    what we raise stays what it is.
-    """
-    try:
-        try:
-            yield
-        finally:
-            backend.close()
-    except TallystickError:
-        raise
-    except Exception as error:
-        if not _of_a_driver(error):
-            raise
-        raise BackendError(f"{backend.address} failed: {hider(url)(f'{type(error).__name__}: {error}')}") from error
-
-
-def _of_a_driver(error: Exception) -> bool:
-    """Whether it is of a kind, or passed through code, that is not ours, nor of what prints for us."""
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return any(module.partition(".")[0] not in _OURS for module in [type(error).__module__, *modules])
-
-
-_OURS: Final = {"tallystick", "click", "rich", "msgspec", *sys.stdlib_module_names} - {"sqlite3"}

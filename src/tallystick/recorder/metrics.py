@@ -16,6 +16,8 @@ from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
+import msgspec
+
 from tallystick.codec import MAX_INTEGER, encode
 from tallystick.errors import QueryError
 from tallystick.forks import here
@@ -97,6 +99,7 @@ class Metrics:
         )
         self._hold = hold = hold_route(loaded, backend, Scrub(loaded.scrub).tags(loaded.tags))
         self._route = hold.route
+        loaded = msgspec.structs.replace(loaded, pipeline=hold.route.pipeline)
         shared = Shared(loaded, hold.route.spool, tuple(filters))
         self._use(Recorder(shared, dict(hold.tags), namespace=loaded.namespace))
         opened(self, hold.route, loaded.exit_timeout_seconds)

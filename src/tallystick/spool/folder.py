@@ -1,7 +1,7 @@
 """Where a pipeline keeps its things. Every path of the spool is named here.
 
 <home>/<pipeline>/
-    pipeline.json       where the records go (no secrets), for people and for `tallystick agent`
+    pipeline.json       where the records go (no secrets), for people and for `tallystick agent`      pipeline.lock
     segments/           <id>.jsonl  records     <id>.tally  what a writer refused or dropped
                         <id>.dropped  what was dropped to make room
     positions.json      how far delivery has come (a hint), and the counts
@@ -64,6 +64,7 @@ class Folder:
         self.attempt = self.path / "attempt"
         self.reserve = self.path / "reserve"
         self.about = self.path / "pipeline.json"
+        self.about_lock = self.path / "pipeline.lock"
         self.database = self.path / "records.db"
         self._description = b""
 
@@ -78,12 +79,20 @@ class Folder:
             self.attempt,
             self.positions,
         ]
-        of_all = [self.dead, self.dead_lock, self.delivering, self.delivering_lock, self.reserve, self.about]
+        of_all = [
+            self.dead,
+            self.dead_lock,
+            self.delivering,
+            self.delivering_lock,
+            self.reserve,
+            self.about,
+            self.about_lock,
+        ]
         return of_the_agent + of_all
 
     def open(self) -> Folder:
         disk.make_folder(self.segments)
-        if self._description:  # it was taken away meanwhile
+        if self._description and not self.about.exists():  # it was taken away meanwhile
             self._write_description()
         return self
 
@@ -104,10 +113,14 @@ class Folder:
 
     def description(self) -> dict[str, Any]:
         try:
-            found = msgspec.json.decode(disk.read_own(self.about))
+            text = disk.read_own(self.about)
+            found = msgspec.json.decode(text)
         except (OSError, msgspec.MsgspecError):
             return {}
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            return {}
+        self._description = text
+        return found
 
     # --- segments ---
 

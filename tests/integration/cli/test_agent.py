@@ -23,15 +23,17 @@ def record(count: int, name: str = "a", **settings: object) -> None:
             metrics.increment(name, number)
 
 
-def totals(pipeline: str = "default") -> dict[str, int]:
-    (found,) = as_json("status", "--pipeline", pipeline)["pipelines"]
+def totals(pipeline: str | None = None) -> dict[str, int]:
+    """Of one pipeline; without a name, of the only one."""
+    named = () if pipeline is None else ("--pipeline", pipeline)
+    (found,) = as_json("status", *named)["pipelines"]
     return dict(found["totals"])
 
 
 def test_once_delivers_what_is_there_and_ends_with_0(database: Database, tmp_path: Path) -> None:
     record(5)
     done = tallystick("agent", "--once")
-    assert "default: 5 delivered" in done.stderr
+    assert f": 5 delivered to {database.url}" in done.stderr
     assert sorted(row[2] for row in database.rows()) == [0, 1, 2, 3, 4]
     assert tallystick("agent", "--once").returncode == 0  # nothing is left to do
 
@@ -178,8 +180,8 @@ def test_sighup_has_it_read_the_settings_again(
         agent.waits_to_say("going on as before")
         settings.write_text(f'backend = "{other.url}"\n')
         agent.process.send_signal(signal.SIGHUP)
-        agent.waits_to_say(f"delivering default to {other.url}")
         record(1, "b")
+        agent.waits_to_say(f" to {other.url}")
         eventually(lambda: len(other.rows()) == 1, "the second goes to the second database")
         assert agent.stop() == 0
     assert len(database.rows()) == 1
@@ -205,7 +207,8 @@ def test_every_pipeline_goes_to_its_own_database(database: Database, tmp_path: P
 def test_pipeline_limits_it_to_one(database: Database, tmp_path: Path) -> None:
     record(2)
     record(3, "b", backend=f"sqlite:///{tmp_path}/second.db")
-    tallystick("agent", "--once", "--pipeline", "default")
+    (name,) = [one["pipeline"] for one in as_json("pipeline", "list")["pipelines"] if one["target"] == database.url]
+    tallystick("agent", "--once", "--pipeline", name)
     assert len(database.rows()) == 2
     assert not (tmp_path / "second.db").exists()
 
@@ -213,11 +216,11 @@ def test_pipeline_limits_it_to_one(database: Database, tmp_path: Path) -> None:
 def test_a_second_agent_stands_by_and_takes_over(database: Database, tmp_path: Path) -> None:
     record(1)
     with Running(tmp_path, "agent") as first:
-        first.waits_to_say("delivering default")
+        first.waits_to_say(f" to {database.url}")
         with Running(tmp_path, "agent") as second:
-            second.waits_to_say(f"standing by for default: an agent delivers it, pid {first.process.pid}")
+            second.waits_to_say(f": an agent delivers it, pid {first.process.pid}")
             first.process.kill()
-            second.waits_to_say("delivering default")
+            second.waits_to_say(f" to {database.url}")
             record(1, "b")
             eventually(lambda: len(database.rows()) == 2, "the other one delivers")
 
@@ -251,20 +254,10 @@ def test_a_pipeline_whose_password_is_not_written_down_is_left_alone(
     assert len(database.rows()) == 1
 
 
-def test_an_agent_that_was_given_a_backend_waits_for_a_pipeline_that_it_is_for(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("TALLYSTICK_BACKEND")
-    with Running(tmp_path, "agent", "--backend", database.url) as agent:
-        agent.waits_to_say("nothing to deliver")
-        record(1, "own")
-        agent.waits_to_say(f"--backend {database.url} is for no pipeline")
-        record(2, "b", backend=database.url)
-        eventually(lambda: len(database.rows()) == 2, "what it is for is there")
-        eventually(lambda: totals("default")["delivered"] == 1, "the other goes to its own file")
-        assert agent.said.read_text().count("is for no pipeline") == 1
-        assert agent.stop() == 0
-    assert [row[1] for row in database.rows()] == ["b", "b"]
+def test_a_backend_without_the_pipeline_it_is_for_ends_it_at_once_with_2(database: Database) -> None:
+    done = tallystick("agent", "--backend", database.url, ok=False)
+    assert done.returncode == 2
+    assert "needs --pipeline NAME" in done.stderr
 
 
 def test_a_url_that_cannot_be_ends_it_at_once_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,8 +300,8 @@ def test_how_long_records_are_kept_is_said_for_the_settings_own_pipeline_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("own", "other")]
-    for url, pipeline in zip(urls, ("default", "other"), strict=True):
-        with Metrics(url, pipeline=pipeline, deliver="off") as metrics:
+    for url in urls:
+        with Metrics(url, deliver="off") as metrics:
             metrics.increment("old", timestamp=1_700_000_000)
             metrics.increment("new")
     monkeypatch.setenv("TALLYSTICK_BACKEND", urls[0])
@@ -319,6 +312,8 @@ def test_how_long_records_are_kept_is_said_for_the_settings_own_pipeline_only(
             found = as_json("indices", "--backend", url, ok=False)
             return int(found["indices"][0]["records"])
 
-        eventually(lambda: totals()["pending"] == 0 and totals("other")["pending"] == 0, "all is delivered")
+        eventually(
+            lambda: not any(one["totals"]["pending"] for one in as_json("status")["pipelines"]), "all is delivered"
+        )
         eventually(lambda: kept(urls[0]) == 1, "the old record of our own is forgotten")
         assert kept(urls[1]) == 2

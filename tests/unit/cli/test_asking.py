@@ -143,7 +143,7 @@ def test_the_only_pipeline_is_asked_and_of_several_one_must_be_named(tmp_path: P
     [
         (["--aggregate", "median"], "'median' is not one of"),
         (["--aggregate", "sum", "--last", "5y"], "'5y' is no time span"),
-        (["--start", "yesterday"], "'yesterday' is no ISO 8601 time"),
+        (["--start", "yesterday"], "'yesterday' is not an ISO 8601 time"),
         (["--where", "plan"], "must be TAG=VALUE"),
         (["--pipeline", "nosuch"], "there is no 'nosuch'"),
         (["--backend", "sqlite3:///x"], "did you mean sqlite://?"),

@@ -43,11 +43,13 @@ def test_a_mistyped_backend_is_no_empty_one(words: list[str], url: str, tmp_path
     if url.startswith("parquet"):
         pytest.importorskip("duckdb")
     call("send", "increment", "a")
-    for more in ([], ["--pipeline", "default"]):
-        done = call(*words, *more, "--backend", url.format(tmp_path), exits=1)
-        assert done.stderr.startswith(f"tallystick: --backend: there is no {tmp_path}/nosuch")
-        assert "; give the path of a database that is there" in done.stderr
-        assert done.stdout == ""
+    done = call(*words, "--backend", url.format(tmp_path), exits=1)
+    assert done.stderr.startswith(f"tallystick: --backend: there is no {tmp_path}/nosuch")
+    assert "; give the path of a database that is there" in done.stderr
+    assert done.stdout == ""
+    done = call(*words, "--pipeline", "default", "--backend", url.format(tmp_path), exits=2)
+    assert "pipeline default: its records go to" in done.stderr
+    assert done.stdout == ""
     assert not list(tmp_path.glob("nosuch*"))
 
 

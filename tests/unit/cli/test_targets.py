@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.calling import answer, call
 
-from tallystick import Metrics
+from tallystick import Metrics, Query
 from tallystick.errors import SettingsError
-from tallystick.pipelines.targets import Target, Where, target_of, targets
+from tallystick.pipelines.naming import named_after
+from tallystick.pipelines.targets import Target, Where, asked_target, target_of, targets
 from tallystick.settings import load_settings
 from tallystick.spool.folder import Folder
 
@@ -31,24 +32,50 @@ def test_without_any_word_it_is_the_file_in_the_pipelines_folder(home: Path) -> 
     assert (only().url, only().address) == (None, f"sqlite:///{home}/default/records.db")
 
 
-def test_the_settings_backend_is_for_the_settings_own_pipeline_only(
+def test_the_settings_backend_changes_no_pipeline_that_has_a_target(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     describe(home, "default", backend="sqlite:////before.db", by="url")
     describe(home, "other", backend="sqlite:////other.db", by="url")
     monkeypatch.setenv("TALLYSTICK_BACKEND", f"sqlite:///{tmp_path}/now.db")
-    assert [found.address for found in targets(Where())] == [f"sqlite:///{tmp_path}/now.db", "sqlite:////other.db"]
-    assert only(pipeline="other").address == "sqlite:////other.db", "naming it changes nothing"
-    assert only(pipeline="other", backend="sqlite:////told.db").address == "sqlite:////told.db"
+    assert [found.address for found in targets(Where())] == ["sqlite:////before.db", "sqlite:////other.db"]
+    with pytest.raises(SettingsError, match="pipeline other: its records go to"):
+        only(pipeline="other", backend="sqlite:////told.db")
 
 
-def test_a_backend_by_option_is_for_the_pipeline_that_metrics_would_record_into(home: Path, tmp_path: Path) -> None:
+def test_a_command_that_touches_spools_wants_the_pipeline_beside_a_backend(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/one.db"
     with Metrics(url, deliver="off"), Metrics(deliver="off"):
         pass
-    found = {target.name: target.url for target in targets(Where(backend=url))}
-    assert found.pop("default") is None
-    assert list(found.values()) == [url]
+    with pytest.raises(SettingsError, match="needs --pipeline NAME"):
+        targets(Where(backend=url))
+
+
+def test_one_destination_is_one_pipeline_whatever_told_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/one.db"
+    with Metrics(url, deliver="off") as by_argument:
+        pass
+    monkeypatch.setenv("TALLYSTICK_BACKEND", url)
+    with Metrics(deliver="off") as by_environment:
+        pass
+    assert by_argument.settings.pipeline == by_environment.settings.pipeline != "default"
+
+
+def test_a_name_says_where_the_records_go() -> None:
+    assert named_after("postgresql://db1:5432/metrics?schema=tallystick") == "postgresql-db1-metrics"
+    assert named_after("postgresql://db1:5432/metrics?schema=a") != named_after(
+        "postgresql://db1:5432/metrics?schema=b"
+    )
+
+
+def test_a_question_changes_no_description(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Metrics(deliver="off") as metrics:
+        metrics.increment("a")
+    before = (home / "default" / "pipeline.json").read_bytes()
+    monkeypatch.setenv("TALLYSTICK_BACKEND", f"sqlite:///{tmp_path}/other.db")
+    with Metrics(pipeline="q", deliver="off") as metrics:
+        assert metrics.query(Query("a")) == []
+    assert (home / "default" / "pipeline.json").read_bytes() == before
 
 
 def test_what_the_application_left_is_believed_with_its_options(home: Path) -> None:
@@ -75,10 +102,9 @@ def test_a_target_that_cannot_be_told_is_no_target(home: Path, about: dict[str, 
     assert answer("status")["pipelines"][0]["target_unknown"] == only().unknown
 
 
-def test_memory_is_no_target_of_another_process(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    describe(home, "default", backend="sqlite:////x.db", by="url")
+def test_memory_is_no_target_of_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TALLYSTICK_BACKEND", "memory://")
-    assert "gone with each process" in only().unknown
+    assert "gone with each process" in asked_target(Where()).unknown
 
 
 def test_a_garbled_description_is_as_none(home: Path) -> None:
@@ -122,37 +148,29 @@ ALL_OF_A_HOME = [
 
 
 @pytest.mark.parametrize("words", ALL_OF_A_HOME, ids=" ".join)
-def test_a_backend_by_option_that_is_for_none_of_the_pipelines_is_refused_and_nothing_is_delivered(
+def test_another_database_than_the_pipelines_is_refused_and_nothing_is_delivered(
     words: list[str], tmp_path: Path
 ) -> None:
-    """Neither to the database where the pipeline's records go else, nor to the one that was given."""
+    """Neither to the database where the pipeline's records go, nor to the one that was given."""
     one, other = tmp_path / "one.db", tmp_path / "other.db"
     record(f"sqlite:///{one}", "rub")
-    said = call(*words, "--backend", f"sqlite:///{other}", exits=2).stderr
-    assert f"--backend sqlite:///{other} is for no pipeline in {tmp_path}/home" in said
-    assert "--pipeline NAME --backend URL (there are: rub)" in said
+    assert "needs --pipeline NAME" in call(*words, "--backend", f"sqlite:///{other}", exits=2).stderr
+    said = call(*words, "--pipeline", "rub", "--backend", f"sqlite:///{other}", exits=2).stderr
+    assert f"pipeline rub: its records go to sqlite:///{one}, and not to sqlite:///{other}" in said
+    assert "`tallystick pipeline move rub URL`" in said
     assert (rows(one), rows(other)) == (0, 0)
-    call("agent", "--once", "--backend", f"sqlite:///{other}", "--pipeline", "rub")
+    call("pipeline", "move", "rub", f"sqlite:///{other}")
+    call("agent", "--once")
     assert (rows(one), rows(other)) == (0, 1), "the remedy, followed to the letter"
 
 
-def test_a_backend_by_option_is_for_every_pipeline_that_records_into_it_anyway(home: Path, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/one.db"
-    for name in ("p1", "p2", None):
-        record(url, name)
-    record(None)
-    found = {target.name: target for target in targets(Where(backend=url))}
-    assert found.pop("default").address == f"sqlite:///{home}/default/records.db"
-    assert [target.given for target in found.values()] == [True] * 3
-
-
-def test_a_password_by_option_reaches_the_pipelines_whose_url_lacks_it_and_no_other(home: Path) -> None:
+def test_a_password_by_option_reaches_the_pipeline_that_is_named(home: Path) -> None:
     record("postgresql://ada:S3cr3t@127.0.0.1:1/db?schema=a", "p1")
     record("postgresql://ada:S3cr3t@127.0.0.1:1/db?schema=b", "p2")
-    found = {one.name: one for one in targets(Where(backend="postgresql://ada:new@127.0.0.1:1/db?schema=a"))}
-    assert found["p1"].url == "postgresql://ada:new@127.0.0.1:1/db?schema=a"
-    assert found["p2"].url is None
-    assert "--pipeline p2 --backend URL" in found["p2"].unknown
+    (found,) = targets(Where(pipeline="p1", backend="postgresql://ada:new@127.0.0.1:1/db?schema=a"))
+    assert found.url == "postgresql://ada:new@127.0.0.1:1/db?schema=a"
+    with pytest.raises(SettingsError, match="pipeline p2: its records go to"):
+        targets(Where(pipeline="p2", backend="postgresql://ada:new@127.0.0.1:1/db?schema=a"))
 
 
 @pytest.mark.parametrize(
@@ -168,9 +186,9 @@ def test_what_is_to_be_done_about_an_unknown_target_works_when_it_is_done(
 ) -> None:
     record(f"sqlite:///{tmp_path}/one.db", "p1")
     (home / "p1" / "pipeline.json").write_text(json.dumps({"tallystick": 1, **about}))
-    said = call("agent", "--once", exits=1).stderr
-    assert "--pipeline p1 --backend URL" in said
-    call("agent", "--once", "--pipeline", "p1", "--backend", f"sqlite:///{tmp_path}/new.db")
+    call("agent", "--once", exits=1)
+    call("pipeline", "move", "p1", f"sqlite:///{tmp_path}/new.db")
+    call("agent", "--once", "--pipeline", "p1")
     assert rows(tmp_path / "new.db") == 1
 
 
@@ -180,8 +198,6 @@ def test_the_password_by_the_settings_reaches_a_pipeline_with_a_name_of_its_own_
     url = "postgresql://ada:S3cr3t@127.0.0.1:1/db"
     record(url, "p1")
     record(None)
-    assert "set TALLYSTICK_PIPELINE to p1 and TALLYSTICK_BACKEND to all of it" in only(pipeline="p1").unknown
-    monkeypatch.setenv("TALLYSTICK_PIPELINE", "p1")
     assert "set TALLYSTICK_BACKEND to all of it" in only(pipeline="p1").unknown
     monkeypatch.setenv("TALLYSTICK_BACKEND", url)
     found = {target.name: target for target in targets(Where())}
@@ -189,21 +205,17 @@ def test_the_password_by_the_settings_reaches_a_pipeline_with_a_name_of_its_own_
     assert found["default"].address == f"sqlite:///{home}/default/records.db", "which has nothing to do with it"
 
 
-def test_who_is_to_deliver_is_told_to_give_the_database_where_only_he_knows_it(
+def test_an_agent_that_lacks_the_password_is_told_to_give_the_database(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TALLYSTICK_DELIVER", "off")
     url = "postgresql://ada:S3cr3t@127.0.0.1:1/db"
-    said = call("send", "increment", "a", "--wait", "0", "--backend", url).stdout
+    call("send", "increment", "a", "--wait", "0", "--backend", url)
     (name,) = [path.name for path in home.iterdir()]
-    agent = f"run `tallystick agent --pipeline {name} --backend URL`"
-    for text in (
-        said,
-        call("status", "--backend", url).stdout,
-        call("status", "--check", "--max-age", "0.001s", exits=1).stdout,
-        call("doctor", "--offline").stdout,
-    ):
-        assert agent in text
+    assert name.startswith("postgresql-127-0-0-1-db")
+    remedy = f"set TALLYSTICK_BACKEND to all of it, or give --pipeline {name} --backend URL"
+    for text in (call("status").stdout, call("doctor", "--offline").stdout):
+        assert remedy in " ".join(text.split())
     assert "run `tallystick agent` to" in call("send", "increment", "a", "--wait", "0").stdout
 
 

@@ -16,9 +16,10 @@ from tallystick.agent.chores import DAY_SECONDS
 from tallystick.backends.base import Managed
 from tallystick.errors import Misconfigured, MissingExtra, SettingsError, SpoolError, TallystickError
 from tallystick.masking import hider
+from tallystick.pipelines.asking import NothingYet, NotThere, open_to_read
 from tallystick.pipelines.checkup.finding import Finding, fail, ok, warn
 from tallystick.pipelines.health import LATE_SECONDS, LOST, MOVE_AWAY, Health, health
-from tallystick.pipelines.targets import NothingYet, NotThere, Target, no_folder, open_to_read
+from tallystick.pipelines.targets import Target, no_folder
 from tallystick.settings import Settings
 from tallystick.spool import disk
 from tallystick.spool.folder import Folder
