@@ -67,6 +67,7 @@ if __name__ == "__main__":
 """
 
 GUNICORN = ["gunicorn", "application:wsgi", "--workers", "2", "--max-requests", "13", "--log-level", "warning"]
+GUNICORN += ["--graceful-timeout", "3"]  # a connection that a client keeps open holds a gevent worker up for 30 s
 SERVERS = {
     "gunicorn sync": [*GUNICORN, "--bind", "{address}"],
     "gunicorn sync, preload": [*GUNICORN, "--bind", "{address}", "--preload"],

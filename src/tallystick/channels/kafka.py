@@ -195,6 +195,8 @@ class KafkaReceiver:
             if message is None:
                 return None
             if message.error() is not None:
+                if message.error().code() == _kafka().KafkaError._MAX_POLL_EXCEEDED:
+                    return None  # this agent stood still for longer than the lease; the next poll joins the group again
                 raise _kafka().KafkaException(message.error())
             self._in_hand, self._lost = message, False
             deliveries = self._deliveries_before(message) + 1
