@@ -24,6 +24,6 @@ def test_nothing_is_ever_pickled() -> None:
     assert imported("def f():\n    from pickle import loads\n") == {"pickle"}
     found = {path: imported(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py")}
     assert "msgspec" in set.union(*found.values())
-    # The door for Kaneda's old jobs reads pickles of plain values with an unpickler that finds no class and no function.
+    # The door for Kaneda's old jobs reads pickles of plain values: its unpickler finds no class and no function.
     allowed = {SOURCE / "compat" / "kaneda" / "plain_jobs.py"}
     assert {path for path, names in found.items() if names & THAT_RUN_WHAT_THEY_READ} == allowed
