@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -79,12 +79,7 @@ class _DjelmeRegistry:
         if backend_name:
             assert not imp_module_name
             imp_module_name, _ = self._imp_of(backend_name)
-        try:
-            module = importlib.import_module(ours(imp_module_name))
-        except ImportError as error:
-            raise ValueError(f"could not import {imp_module_name!r}") from error
-        assert isinstance(module, ProtoDjelmeImp)
-        return module
+        return _imp_module(ours(imp_module_name))
 
     def get_backend_for_recordtype(self, recordtype: type) -> Any:
         return self.get_backend(self.get_backend_name_for_recordtype(recordtype))
@@ -139,6 +134,17 @@ class _DjelmeRegistry:
         if label not in self._by_app:
             apps.get_app_config(label)  # raises LookupError
         return self._by_app.get(label, WeakValueDictionary())
+
+
+@cache
+def _imp_module(name: str) -> Any:
+    """Looked at once: each record asks for it several times."""
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"could not import {name!r}") from error
+    assert isinstance(module, ProtoDjelmeImp)
+    return module
 
 
 def _is_text(value: object) -> bool:
