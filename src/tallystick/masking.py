@@ -11,12 +11,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NoReturn
 
 MASK: Final = "***"
 
 _WORDS: Final = (
     "password|passwd|passphrase|pwd|secret|token|apikey|accesskey|privatekey|credential|authorization|signature"
+    "|jwt|bearer|assertion|sessionid|mechanismproperties"
 )
 _TELLTALE: Final = rf"(?i).*(?:{_WORDS}).*|p|pw|pass|key|sig|auth"
 _PARAMETER: Final = r"""(?:(?<=[?&;#\s])|^)([^=&;?#\s/@]+)(\s*=\s*)('[^']*'|"[^"]*"|[^&;#\s]+)"""
@@ -59,6 +60,15 @@ class Secret:
 
     def __bool__(self) -> bool:
         return bool(self._text)
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled; let the other process read the setting itself (TALLYSTICK_BACKEND)")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other.reveal() == self.reveal()

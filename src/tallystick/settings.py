@@ -208,6 +208,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     self_metrics: Annotated[bool, _is("Whether the agent records metrics about itself.", "true or false")] = False
 
     sources: dict[str, str] = {}
+    whole: Secret | None = None
+    """The backend's URL when it holds a secret; `backend` then is its masked form, which a dump or a log may show."""
+
+    @property
+    def backend_url(self) -> str | None:
+        """The URL to connect with; not to be shown."""
+        return self.backend if self.whole is None else self.whole.reveal()
 
     def source(self, name: str) -> str:
         """Where the value came from: `argument`, `environment X`, `settings module m`, `file …` or `default`."""
@@ -258,7 +265,21 @@ def load_settings(**arguments: object) -> Settings:
     layers = (given, in_environment(), module, file)
     winners = {name: next((layer[name] for layer in layers if name in layer), None) for name in table()}
     values = {name: _coerced(table()[name], one) for name, one in winners.items() if one}
-    return Settings(**values, sources={name: one.place for name, one in winners.items() if one})
+    if (url := values.get("backend")) is not None and (masked := mask_url(url)) != url:
+        values |= {"backend": masked, "whole": Secret(url)}
+    settings = Settings(**values, sources={name: one.place for name, one in winners.items() if one})
+    _check_room(settings)
+    return settings
+
+
+def _check_room(settings: Settings) -> None:
+    """The tags of all records stand in a segment's first line, which must leave room for records."""
+    taken, most = len(msgspec.json.encode(settings.tags)), settings.segment_bytes // 4
+    if taken > most:
+        raise SettingsError(
+            f"tags: they take {taken} bytes ({settings.source('tags')}), and at most {most} fit a segment of"
+            f" {settings.segment_bytes} bytes; give fewer or shorter ones, or make segment_bytes larger"
+        )
 
 
 def unknown_environment(*, misspelt: bool = False) -> list[str]:

@@ -22,6 +22,7 @@ from tallystick.backends.base import ACCEPTED, Backend, Foreign
 from tallystick.backends.parquet import ParquetBackend
 from tallystick.backends.parquet import folder as folders
 from tallystick.backends.parquet import merging as parquet_merging
+from tallystick.backends.parquet.connection import Engine
 from tallystick.backends.parquet.folder import locked
 from tallystick.errors import Misconfigured, QueryError, SettingsError, Unavailable
 from tallystick.plugins import backend_from_url
@@ -305,3 +306,14 @@ def test_urls_name_a_folder_and_nothing_else(tmp_path: Path) -> None:
     for url in ("parquet://host/x", "parquet:///", "parquet:///x?timeout=5", "parquet:///x#y"):
         with pytest.raises(SettingsError):
             backend_from_url(url)
+
+
+def test_duckdb_spills_into_a_folder_of_its_own_that_nobody_else_reads_and_that_goes_with_it() -> None:
+    engine = Engine("zstd")
+    (spill,) = engine.cursor().execute("SELECT current_setting('temp_directory')").fetchone()
+    assert Path(spill).stat().st_mode & 0o077 == 0
+    other = Engine("zstd")
+    assert other.cursor().execute("SELECT current_setting('temp_directory')").fetchone() != (spill,)
+    engine.close()
+    other.close()
+    assert not Path(spill).exists()

@@ -170,3 +170,21 @@ def test_a_url_that_no_backend_can_read_is_refused_without_its_password(scheme: 
             backend_from_url(f"{scheme}://{rest}")
         assert PASSWORD not in "".join(traceback.format_exception(caught.value))
         assert "localhost" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "url"),
+    [
+        ("?jwt=s3cr3t", "elasticsearch+https://h/i?jwt=s3cr3t"),
+        ("?passw=s3cr3t", "postgresql://h/db?passw=s3cr3t"),
+        ("?pin=s3cr3t", "clickhouse://h/db?timeout_seconds=5&pin=s3cr3t"),
+        ("authMechanismProperties", "mongodb://h/x?authMechanismProperties=AWS_SESSION_TOKEN:s3cr3t"),
+    ],
+)
+def test_the_value_of_an_option_that_is_not_known_does_not_show(option: str, url: str) -> None:
+    try:
+        said = repr(backend_from_url(url).address)
+    except SettingsError as error:
+        said = str(error)
+    assert "s3cr3t" not in said, option
+    assert "s3cr3t" not in mask_url(url) or "pin=" in url or "passw=" in url

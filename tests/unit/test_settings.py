@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -282,7 +285,7 @@ def test_the_application_is_named_by_its_script(project: Path, command: list[str
 def test_a_password_never_shows_in_settings_or_errors(project: Path) -> None:
     url = "postgresql://ada:hunter2@db/shop?sslpassword=hunter2"
     settings = load_settings(backend=url)
-    assert settings.backend == url
+    assert settings.backend_url == url
     (project / "tallystick.toml").write_text(f'app = ["{url}"]')
     for text in (repr(settings), str(settings), f"{settings}", settings.shown("backend"), fails()):
         assert "hunter2" not in text
@@ -295,7 +298,7 @@ def test_settings_cannot_be_changed() -> None:
 
 
 def test_the_table_has_a_sentence_and_a_remedy_for_every_setting() -> None:
-    assert set(table()) == {name for name in Settings.__struct_fields__ if name != "sources"}
+    assert set(table()) == {name for name in Settings.__struct_fields__ if name not in ("sources", "whole")}
     for name, setting in table().items():
         assert setting.env == f"TALLYSTICK_{name.upper()}"
         assert setting.sentence.endswith(".")
@@ -359,3 +362,23 @@ def test_a_broken_pyproject_of_another_project_stops_no_start(project: Path) -> 
 def test_a_byte_order_mark_is_no_part_of_a_file(project: Path) -> None:
     (project / "tallystick.toml").write_bytes(b"\xef\xbb\xbfstrict = true\n")
     assert load_settings().strict
+
+
+def test_neither_a_dump_nor_a_pickle_of_the_settings_holds_the_password() -> None:
+    settings = load_settings(backend="postgresql://ada:s3cr3t@h/db")
+    assert settings.backend_url == "postgresql://ada:s3cr3t@h/db"
+    assert settings.backend == "postgresql://ada:***@h/db"
+    dumped = msgspec.structs.asdict(settings)
+    assert "s3cr3t" not in repr(dumped) + repr(settings) + repr(msgspec.structs.astuple(settings))
+    with pytest.raises(TypeError, match="TALLYSTICK_BACKEND"):
+        pickle.dumps(settings)
+    assert copy.deepcopy(settings).backend_url == settings.backend_url
+    assert pickle.loads(pickle.dumps(load_settings(backend="sqlite:///m.db"))).backend_url == "sqlite:///m.db"
+
+
+def test_tags_of_all_records_that_leave_a_segment_no_room_are_refused_at_once() -> None:
+    tags = {f"tag{number}": "x" * 900 for number in range(20)}
+    said = fails(tags=tags, segment_bytes=65_536)
+    assert said.startswith("tags: they take ")
+    assert "segment_bytes" in said
+    assert load_settings(tags=tags).tags == tags

@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tallystick.errors import Misconfigured, SettingsError
-from tallystick.masking import ReadSecret, Secret, mask_url
+from tallystick.masking import MASK, ReadSecret, Secret, mask_url
 
 OPTIONS: Final[dict[str, type]] = {
     "timeout_seconds": float,
@@ -161,6 +162,7 @@ def _options(query: str, known: Mapping[str, type], shown: str) -> dict[str, Any
     given: dict[str, Any] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in names:
+            shown = re.sub(rf"([?&]{re.escape(key)}=)[^&#]*", rf"\g<1>{MASK}", shown)  # it may be a secret, misspelt
             near = difflib.get_close_matches(key, names, 1)
             meant = f"; did you mean {near[0]}?" if near else f"; it may be {', '.join(sorted(names))}"
             raise SettingsError(f"backend: {shown!r} has the unknown option {key}{meant}")

@@ -142,7 +142,7 @@ class Deliveries:
     def _settings(self) -> Settings:
         """Raises `SettingsError`, also for a backend's URL that cannot be."""
         own = load_settings(home=self.where.home)
-        for url in (own.backend, self.where.backend):
+        for url in (own.backend_url, self.where.backend):
             if url is not None:
                 backend_from_url(url)
         return own

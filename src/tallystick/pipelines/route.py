@@ -62,7 +62,7 @@ def make_route(settings: Settings, backend: object, tags: Tags) -> Route:
     """
     for sentence in unknown_environment(misspelt=True):
         logger.warning("%s; `tallystick config show` lists the settings", sentence)
-    given = settings.backend if backend is None else backend
+    given = settings.backend_url if backend is None else backend
     if isinstance(given, str):
         target: Backend | None = plugins.backend_from_url(given)
     else:

@@ -116,7 +116,7 @@ def chosen_pipeline(where: Where, own: Settings) -> str:
     """The pipeline that `Metrics(…)` would record into when given the same."""
     if where.pipeline is not None:
         return where.pipeline
-    url = own.backend if where.backend is None else where.backend
+    url = own.backend_url if where.backend is None else where.backend
     return pipeline_of(own, None if url is None else backend_from_url(url).address)
 
 
@@ -134,8 +134,8 @@ def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target
         return Target(folder, None, file)
     if not about.backend:
         return _undescribed(folder, own, file)
-    if own.backend is not None and _address(own.backend) == about.backend:
-        return Target(folder, own.backend, about.backend)
+    if own.backend_url is not None and _address(own.backend_url) == about.backend:
+        return Target(folder, own.backend_url, about.backend)
     if about.by != "url":
         remedy = f"`tallystick pipeline move {folder.name} URL` sends its records elsewhere"
         return _unknown(folder, about.backend, f"its application delivers to a backend object of its own; {remedy}")
@@ -148,9 +148,9 @@ def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target
 
 def _undescribed(folder: Folder, own: Settings, file: str) -> Target:
     """Nothing was recorded yet, or the description is lost or garbled."""
-    if own.backend is not None and folder.name == chosen_pipeline(Where(), own):
-        gone = _GONE if own.backend.startswith("memory:") else ""
-        return Target(folder, own.backend, _address(own.backend), gone)
+    if own.backend_url is not None and folder.name == chosen_pipeline(Where(), own):
+        gone = _GONE if own.backend_url.startswith("memory:") else ""
+        return Target(folder, own.backend_url, _address(own.backend_url), gone)
     if folder.name in (DEFAULT, own.pipeline) or folder.database.exists():
         return Target(folder, None, file)
     remedy = f"give --pipeline {folder.name} --backend URL"
@@ -193,15 +193,15 @@ def _asked(where: Where) -> Target:
         if where.pipeline is not None:
             return target_of(Folder(own.home, where.pipeline), own, where.backend)
         return _of_database(own, where.backend)
-    if own.backend is not None and where.pipeline is None and own.source("pipeline") == "default":
-        return msgspec.structs.replace(_of_database(own, own.backend), given=False)
+    if own.backend_url is not None and where.pipeline is None and own.source("pipeline") == "default":
+        return msgspec.structs.replace(_of_database(own, own.backend_url), given=False)
     chosen = chosen_pipeline(where, own)
     found = pipelines(own.home)
     if no_folder(odd := Folder(own.home, chosen)):
         return target_of(odd, own)
     if where.pipeline is not None and chosen not in {one.name for one in found}:
         raise SettingsError(f"pipeline: there is no {where.pipeline!r} in {own.home}{_choice(found)}")
-    if chosen in {one.name for one in found} or not found or own.backend is not None:
+    if chosen in {one.name for one in found} or not found or own.backend_url is not None:
         return target_of(Folder(own.home, chosen), own)
     if len(found) > 1:
         raise SettingsError(f"there are several pipelines in {own.home}; name one with --pipeline{_choice(found)}")

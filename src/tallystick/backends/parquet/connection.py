@@ -6,6 +6,7 @@ child does not have.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,6 @@ from tallystick.processes import PerProcess
 _SETTINGS: Final = {
     "autoinstall_known_extensions": "false",  # nothing is fetched from anywhere
     "autoload_known_extensions": "false",
-    "temp_directory": str(Path(tempfile.gettempdir()) / "tallystick-duckdb"),
 }
 _READ_JSON: Final = (
     "read_json(?, format = 'newline_delimited', maximum_object_size = {size:d}, columns = {{{columns}}})"
@@ -47,14 +47,15 @@ class Engine:
 
     def __init__(self, compression: str) -> None:
         self._compression = compression
-        self._held: PerProcess[Any] = PerProcess(_close)
+        self._held: PerProcess[tuple[Any, str]] = PerProcess(_close)
 
     def cursor(self) -> Any:
         """A connection of its own to this process's instance: threads may not share one."""
-        instance = self._held.get()
-        if instance is None:
-            instance = self._held.put(driver().connect(":memory:", config=_SETTINGS))
-        return instance.cursor()
+        held = self._held.get()
+        if held is None:
+            spill = tempfile.mkdtemp(prefix="tallystick-duckdb-")  # of this user alone: recorded values go there
+            held = self._held.put((driver().connect(":memory:", config={**_SETTINGS, "temp_directory": spill}), spill))
+        return held[0].cursor()
 
     def copy(self, cursor: Any, source: str, parameters: list[Any], target: Path, columns: str = "*") -> int:
         """All columns of a source, to which conditions and an order may belong, become a file; how many rows it has."""
@@ -81,8 +82,10 @@ class Engine:
         self._held.close()
 
 
-def _close(instance: Any) -> None:
+def _close(held: tuple[Any, str]) -> None:
+    instance, spill = held
     instance.close()
+    shutil.rmtree(spill, ignore_errors=True)
 
 
 @contextmanager
