@@ -52,10 +52,11 @@ class Target(Protocol):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """A batch on its way, and what its source needs to settle it."""
+    """A batch on its way, and what its source needs to settle it. `again` says that it is a dead letter to retry."""
 
     batch: Batch
     token: Any = None
+    again: bool = False
 
 
 class Source(Protocol):
@@ -72,6 +73,12 @@ class Source(Protocol):
         """The whole batch is done, accepted but for the `rejected` ones (reason by index), which become dead letters of
         this host. Durable when it returns.
         """
+
+    def set_aside(self, delivery: Delivery) -> None:
+        """Not settled: it comes again after `take_up`, with what follows it; everything else goes first."""
+
+    def take_up(self) -> None:
+        """What was set aside comes again."""
 
     def keep(self, delivery: Delivery) -> None:
         """The agent is still working on it: extend the lease. Called each second while a target makes it wait."""

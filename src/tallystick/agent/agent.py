@@ -23,7 +23,7 @@ from typing import Final, Literal
 from tallystick import forks
 from tallystick.agent import leaving
 from tallystick.agent.attempt import Attempt
-from tallystick.agent.delivery import Deliverer, Stopped
+from tallystick.agent.delivery import Deliverer, Refused, Stopped
 from tallystick.agent.election import Election
 from tallystick.agent.report import Report
 from tallystick.contracts import Delivery, Source, Target
@@ -183,19 +183,19 @@ class Agent:
                 stopping = self._stopping  # before the look: it may be set when there was nothing to see yet
                 waits = until == "stopped" and not stopping
                 began = steady()
-                delivery = self._in_hand = source.receive(self.batch_records, POLL_SECONDS if waits else 0.0)
+                limit, doubts = self.batch_records * deliverer.doubts.stretch, deliverer.doubts
+                delivery = self._in_hand = source.receive(limit, POLL_SECONDS if waits else 0.0)
                 if delivery is None:
                     self._keep_house(idle=True)
-                    if not waits:
+                    if not waits and (stopping or not doubts):
                         return True
+                    if until == "passed":
+                        raise Stopped(f"{self.target.address} refuses what is left")
                     self._wait(max(0.0, began + POLL_SECONDS - steady()))
-                    continue
-                rejected = deliverer.deliver(delivery.batch)
-                if not self._election.kept():
+                elif not self._settle(source, deliverer, delivery):
                     break
-                source.settle(delivery, rejected)
-                self._in_hand = None
-                self._keep_house()
+                if doubts.ripe():
+                    source.take_up()
             return self._stopping
         finally:
             attempt.close()
@@ -203,6 +203,23 @@ class Agent:
             self._source = self._in_hand = None
             self.report.write(at_once=True)
             deliverer.close()
+
+    def _settle(self, source: Source, deliverer: Deliverer, delivery: Delivery) -> bool:
+        """Deliver and settle, or put aside what the target refuses as a whole. False when another was elected."""
+        rejected: dict[int, str] | None = None
+        try:
+            rejected = deliverer.deliver(delivery.batch, again=delivery.again)
+        except Refused:
+            pass
+        if not self._election.kept():
+            return False
+        if rejected is None:
+            source.set_aside(delivery)
+        else:
+            source.settle(delivery, rejected)
+        self._in_hand = None
+        self._keep_house()
+        return True
 
     # --- keeping house ---
 

@@ -3,6 +3,8 @@
 Invariants
 - `deliver` returns only when every record of the batch is settled: accepted by the backend, or rejected with a reason.
   Until then nothing of the batch is given up, but for `Stopped`, after which the spool still has all of it.
+- A record is rejected only while others pass. A batch of which nothing was taken raises `Refused`, and is kept: see
+  `doubts.py`.
 - `Unavailable` (and Python's own `ConnectionError` and `TimeoutError`) keeps everything and waits, for ever.
 - An error that names no record is never held against a neighbour: the batch is halved until the poison stands alone.
 - An answer that is none (a `write` without `return`) is no verdict: all are kept, until a person mends the backend.
@@ -18,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from tallystick.agent.attempt import Attempt
+from tallystick.agent.doubts import Doubts
 from tallystick.agent.report import Report
 from tallystick.agent.retry import Backoff
 from tallystick.agent.seldom import Seldom
@@ -32,6 +35,10 @@ class Stopped(TallystickError):
     """The agent was told to stop while a batch was on its way; the spool still has it."""
 
 
+class Refused(TallystickError):
+    """The target took nothing of a batch, and nothing since shows that it takes anything. The source still has it."""
+
+
 class Deliverer:
     """`pause(seconds)` waits and keeps house meanwhile; it returns False when the agent is to stop."""
 
@@ -43,26 +50,44 @@ class Deliverer:
         self._backoff = Backoff()
         self._seldom = Seldom()
         self._open = False
+        self.doubts = Doubts()
 
-    def deliver(self, batch: Batch) -> dict[int, str]:
-        """The reasons of the rejected records, by index in `batch.records`. Raises `Stopped`."""
+    def deliver(self, batch: Batch, *, again: bool = False) -> dict[int, str]:
+        """The reasons of the rejected records, by index in `batch.records`. Raises `Stopped` and `Refused`; the latter
+        not for a dead letter that is tried `again`, since it was judged before.
+        """
         if not takes_bytes(self._target):
             assert batch.records is not None  # looked at before offsets are: damaged lines show now
         rejected: dict[int, str] = {}
         places = {offset: index for index, offset in enumerate(batch.offsets)}
         parts, condemned = self._attempt.parts(batch)
-        waiting = parts[::-1]
+        waiting, taken_before = parts[::-1], self.doubts.taken
         while waiting:
             part = waiting.pop()
             if len(part):
                 for offset, why in self._write(part, waiting).items():
                     rejected[places[offset]] = self._report.hide(str(why))
+        if rejected and not again and not self.doubts.clears(batch, taken_before):
+            raise self._doubted(rejected)
+        self.doubts.settled(batch)
         for part in condemned:  # the very last, for should the agent die before, it would forget what they did
             rejected[places[part.offsets[0]]] = self._attempt.quarantine(part)
         if rejected:
             self._report.rejected(len(rejected))
             self._mourn(rejected)
         return rejected
+
+    def _doubted(self, rejected: dict[int, str]) -> Refused:
+        """Say that the store may be the matter, and what a person can do."""
+        reason = next(iter(rejected.values()))
+        said = (
+            f"all of {len(rejected)} records are refused, the first for: {reason}; all are kept until others pass; look"
+            " for a constraint, a trigger or a column that was added there"
+        )
+        self._report.failed(Misconfigured(said))
+        if self._seldom.due(f"doubt: {reason}"):
+            logger.warning("%s: %s", self._target.address, said)
+        return Refused(said)
 
     def _mourn(self, rejected: dict[int, str]) -> None:
         """One line for each reason, as long as it was not said a moment ago."""
@@ -107,14 +132,16 @@ class Deliverer:
             return {}
         finally:
             self._attempt.end()
-        self._report.wrote(len(part) - len(result.kept) - len(result.rejected), time.perf_counter() - began)
+        taken = len(part) - len(result.kept) - len(result.rejected)
+        self.doubts.taken += taken
+        self._report.wrote(taken, time.perf_counter() - began)
         if result.kept:
             waiting.append(part.only(result.kept))
             reason = next(iter(result.kept.values()))
             self._failed(
                 Unavailable(f"{len(result.kept)} of {len(part)} records: {reason}", result.retry_after_seconds)
             )
-        else:
+        elif taken:
             self._succeeded()
         return {part.offsets[index]: why for index, why in result.rejected.items()}
 

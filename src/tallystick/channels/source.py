@@ -7,6 +7,8 @@ Invariants
 - An entry is acknowledged when its dead letters and counts are written down, never before. Killed in between, this host
   finds its own note (`settling`) at the redelivery and acknowledges without delivering or counting again.
 - What cannot be read is a dead letter with its bytes, cut at 64 KiB, and stops nothing.
+- A batch that is set aside goes back to the end of the channel, and then is acknowledged. When it comes round before
+  `take_up`, everything else had its turn: it rests in hand.
 - A record that kills agents is found through the broker, since each may die on another host: an entry at its third
   delivery is cut into pieces that are sent back, and a single record that has come three times before is quarantined.
   Pieces keep their places, so cutting an innocent entry costs nothing.
@@ -50,16 +52,21 @@ class ChannelSource:
         self._books = Positions(folder)
         self._retries = Retries(dead)
         self._in_hand: Entry | None = None
+        self._aside: set[str] = set()
+        self._resting = False
         self._open = False
 
     def receive(self, limit_records: int, timeout_seconds: float) -> Delivery | None:
         """A dead letter to retry, else the next entry's batch. An entry is a batch whatever `limit_records` says."""
         if (again := self._retries.receive()) is not None:
             return again
-        while (entry := self._next(timeout_seconds)) is not None:
-            self._in_hand = entry
+        if self._resting and self._aside:
+            return None
+        while (entry := self._in_hand if self._resting else self._next(timeout_seconds)) is not None:
+            self._in_hand, self._resting = entry, False
             if (delivery := self._delivery_of(entry)) is not None:
-                return delivery
+                self._resting = _note(delivery.batch) in self._aside
+                return None if self._resting else delivery
         return None
 
     def _delivery_of(self, entry: Entry) -> Delivery | None:
@@ -111,6 +118,15 @@ class ChannelSource:
         self._books.at[note] = batch.end
         self._save(durable=bool(letters))
         self._acknowledge(entry, note)
+
+    def set_aside(self, delivery: Delivery) -> None:
+        self._aside.add(_note(delivery.batch))
+        self._channel.open()
+        self._channel.write(delivery.batch)
+        self._acknowledge(delivery.token)
+
+    def take_up(self) -> None:
+        self._aside.clear()
 
     def _refuse(self, entry: Entry, reason: str) -> None:
         """An entry that is not a batch: a dead letter of this host, whose place is the entry's id."""
@@ -173,6 +189,8 @@ class ChannelSource:
             self._save(durable=False)
         if self._open:
             self._receiver.tend()
+        if self._resting and self._in_hand is not None:
+            self._receiver.keep(self._in_hand)
 
     def close(self, *, keep_notes: bool) -> None:
         with contextlib.suppress(Exception):

@@ -33,7 +33,7 @@ class Retries:
             letter = self._waiting.pop(0)
             batch = letter.batch()
             if batch.records:
-                return Delivery(batch, letter)
+                return Delivery(batch, letter, again=True)
             self._rejected(letter, letter.reason)
         return None
 

@@ -6,7 +6,8 @@ Invariants
   durable: the backend's `write` had returned, the dead letters and the positions are synced.
 - Records of a segment with a living writer are on their way only while the note of underway.py says so, all others only
   while the segment's own lock is held: so who drops old segments (room.py) never drops what is being delivered.
-- A segment that cannot be read stays as it is, and holds up no other.
+- A segment that cannot be read stays as it is, and holds up no other. Nor does one that was set aside; it is let go of,
+  so that `drop_old` may take it.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class SpoolSource:
         self._readers: dict[str, SegmentReader] = {}
         self._finished: dict[str, SegmentReader] = {}
         self._unreadable: set[str] = set()
+        self._aside: set[str] = set()
         self._underway = Underway(folder)
         self._synced: set[str] = set()
         self._ahead: dict[str, dict[int, str]] = {}
@@ -86,7 +88,7 @@ class SpoolSource:
 
     def _read_on(self, limit: int) -> Delivery | None:
         for identity in self.folder.segment_ids():
-            if identity in self._finished or self.folder.dropped(identity).exists():
+            if identity in self._finished or identity in self._aside or self.folder.dropped(identity).exists():
                 continue
             try:
                 reader = self._readers.get(identity) or self._open(identity)
@@ -158,9 +160,14 @@ class SpoolSource:
         if reader.finished:
             self._finish(reader.segment)
 
-    def abandon(self) -> None:
-        """What was received is not settled: it will be received again, by us or by the next."""
+    def set_aside(self, delivery: Delivery) -> None:
+        identity = delivery.token.segment
+        self._aside.add(identity)
+        self._readers.pop(identity).close()
         self._underway.close()
+
+    def take_up(self) -> None:
+        self._aside.clear()
 
     def keep(self, delivery: Delivery) -> None:
         """Nothing to extend: the elected agent holds the spool's lock."""

@@ -194,9 +194,9 @@ def test_a_thread_takes_at_most_200_records_at_once_and_a_process_what_it_was_to
 
 
 def test_letters_that_somebody_retries_are_delivered_or_rejected_again(folder: Folder) -> None:
-    record(folder, 1, 2, 3)
+    record(folder, 0, 1, 2, 3)
     backend = Noting()
-    backend.answer = lambda batch: WriteResult(dict.fromkeys(range(len(batch)), "no"))
+    backend.answer = lambda batch: WriteResult(dict.fromkeys(range(1, len(batch)), "no"))
     assert spool_agent(folder, backend).run("empty")
     dead = DeadLetters(folder)
     first, second, third = dead.state().letters
@@ -204,7 +204,7 @@ def test_letters_that_somebody_retries_are_delivered_or_rejected_again(folder: F
     backend.answer = lambda batch: WriteResult({0: "still no"} if batch.records[0].value == 2 else {})
     assert spool_agent(folder, backend).run("empty")
     state = dead.state()
-    assert backend.values == [1]
+    assert backend.values == [0, 1]
     assert {key: found.reason for key, found in state.letters.items()} == {second: "still no", third: "no"}
     assert state.retry == {}
     assert account(folder).imbalance() == {}

@@ -106,8 +106,10 @@ def test_a_password_in_an_error_shows_neither_in_the_log_nor_in_the_status(
 def test_a_password_in_a_reason_does_not_reach_the_dead_letters(folder: Folder, way: str) -> None:
     def refuse(batch: Batch) -> WriteResult:
         if way == "raised":
+            if len(batch) == 1 and batch.records[0].value == 0:
+                return ACCEPTED
             raise ValueError(SAYS)
-        return WriteResult(dict.fromkeys(range(len(batch)), SAYS))
+        return WriteResult(dict.fromkeys(range(1, len(batch)), SAYS))
 
     assert spool_agent(folder, Answering(refuse), url=URL).run("passed")
     reasons = {letter.reason for letter in DeadLetters(folder).state().letters.values()}
@@ -116,7 +118,7 @@ def test_a_password_in_a_reason_does_not_reach_the_dead_letters(folder: Folder, 
 
 
 def test_a_reason_that_is_no_text_becomes_one(folder: Folder) -> None:
-    backend = Answering(lambda batch: WriteResult(dict.fromkeys(range(len(batch)), KeyError("plan"))))  # type: ignore[arg-type]
+    backend = Answering(lambda batch: WriteResult(dict.fromkeys(range(1, len(batch)), KeyError("plan"))))  # type: ignore[arg-type]
     assert spool_agent(folder, backend).run("passed")
     assert {letter.reason for letter in DeadLetters(folder).state().letters.values()} == {"'plan'"}
 

@@ -76,10 +76,14 @@ def test_nothing_is_removed_when_the_notes_cannot_be_written(
     assert folder.segment_ids() == []
 
 
-def test_what_was_not_settled_is_received_again(folder: Folder, source: SpoolSource) -> None:
+def test_what_was_set_aside_lets_everything_else_go_first_and_comes_again(folder: Folder, source: SpoolSource) -> None:
     write_segment(folder, "a", line(1), line(2))
-    source.receive(10)
-    source.abandon()
+    write_segment(folder, "b", line(3))
+    delivery = source.receive(10)
+    assert delivery is not None
+    source.set_aside(delivery)
+    assert deliver_all(source) == [3]
+    source.take_up()
     assert deliver_all(source) == [1, 2]
 
 
