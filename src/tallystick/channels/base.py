@@ -52,7 +52,10 @@ class Risk(msgspec.Struct, frozen=True):
 
 
 class Receiver(Protocol):
-    """The receiving end, used by one thread. `open` is called first, and again after `Unavailable`."""
+    """The receiving end, used by one thread. `open` is called first, and again after `Unavailable`.
+
+    One with `holds_many = True` gives further entries while earlier ones are neither settled nor given back.
+    """
 
     def open(self) -> None: ...
 

@@ -172,6 +172,8 @@ class NatsChannel(_End):
 class NatsReceiver(_End):
     """One subscriber of a durable pull consumer."""
 
+    holds_many = True
+
     def __init__(self, url: ServerUrl, group: str) -> None:
         super().__init__(url)
         self._group = group

@@ -143,6 +143,8 @@ def server_risks(redis: Any) -> list[Risk]:
 class RedisReceiver:
     """One consumer of a consumer group."""
 
+    holds_many = True
+
     def __init__(self, url: ServerUrl, address: str, stream: str, group: str) -> None:
         self._url = url
         self._address = address

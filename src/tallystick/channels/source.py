@@ -7,8 +7,8 @@ Invariants
 - An entry is acknowledged when its dead letters and counts are written down, never before. Killed in between, this host
   finds its own note (`settling`) at the redelivery and acknowledges without delivering or counting again.
 - What cannot be read is a dead letter with its bytes, cut at 64 KiB, and stops nothing.
-- A batch that is set aside goes back to the end of the channel, and then is acknowledged. When it comes round before
-  `take_up`, everything else had its turn: it rests in hand.
+- What is set aside stays ours: its lease is extended. Where the broker gives an agent several entries at once, others
+  go first, and up to `ASIDE` are set aside; else it waits in its place.
 - A record that kills agents is found through the broker, since each may die on another host: an entry at its third
   delivery is cut into pieces that are sent back, and a single record that has come three times before is quarantined.
   Pieces keep their places, so cutting an innocent entry costs nothing.
@@ -38,6 +38,7 @@ logger = logging.getLogger("tallystick.channel")
 DEATHS: Final = 3
 PIECES: Final = 64
 LETTER_BYTES: Final = 1 << 16
+ASIDE: Final = 8
 
 
 class ChannelSource:
@@ -52,22 +53,26 @@ class ChannelSource:
         self._books = Positions(folder)
         self._retries = Retries(dead)
         self._in_hand: Entry | None = None
-        self._aside: set[str] = set()
-        self._resting = False
+        self._aside: list[Entry] = []
+        self._taken_up: list[Entry] = []
         self._open = False
 
     def receive(self, limit_records: int, timeout_seconds: float) -> Delivery | None:
         """A dead letter to retry, else the next entry's batch. An entry is a batch whatever `limit_records` says."""
         if (again := self._retries.receive()) is not None:
             return again
-        if self._resting and self._aside:
-            return None
-        while (entry := self._in_hand if self._resting else self._next(timeout_seconds)) is not None:
-            self._in_hand, self._resting = entry, False
+        while (entry := self._entry(timeout_seconds)) is not None:
+            self._in_hand = entry
             if (delivery := self._delivery_of(entry)) is not None:
-                self._resting = _note(delivery.batch) in self._aside
-                return None if self._resting else delivery
+                return delivery
         return None
+
+    def _entry(self, timeout_seconds: float) -> Entry | None:
+        if self._taken_up:
+            return self._taken_up.pop(0)
+        if len(self._aside) >= (ASIDE if getattr(self._receiver, "holds_many", False) else 1):
+            return None
+        return self._next(timeout_seconds)
 
     def _delivery_of(self, entry: Entry) -> Delivery | None:
         """None when the entry is done with already."""
@@ -120,13 +125,12 @@ class ChannelSource:
         self._acknowledge(entry, note)
 
     def set_aside(self, delivery: Delivery) -> None:
-        self._aside.add(_note(delivery.batch))
-        self._channel.open()
-        self._channel.write(delivery.batch)
-        self._acknowledge(delivery.token)
+        self._aside.append(delivery.token)
+        self._in_hand = None
 
     def take_up(self) -> None:
-        self._aside.clear()
+        self._taken_up += self._aside
+        self._aside = []
 
     def _refuse(self, entry: Entry, reason: str) -> None:
         """An entry that is not a batch: a dead letter of this host, whose place is the entry's id."""
@@ -189,13 +193,14 @@ class ChannelSource:
             self._save(durable=False)
         if self._open:
             self._receiver.tend()
-        if self._resting and self._in_hand is not None:
-            self._receiver.keep(self._in_hand)
+            for entry in (*self._aside, *self._taken_up):
+                self._receiver.keep(entry)
 
     def close(self, *, keep_notes: bool) -> None:
         with contextlib.suppress(Exception):
-            if self._in_hand is not None:
-                self._receiver.give_back(self._in_hand)
+            held = [*self._aside, *self._taken_up]
+            for entry in [*([] if self._in_hand is None else [self._in_hand]), *held]:
+                self._receiver.give_back(entry)
             if keep_notes and self._books.changed:
                 self._save(durable=False)
         self._receiver.close()

@@ -28,7 +28,7 @@ from tallystick.channels import wire
 from tallystick.channels.base import Channel, Entry, Receiver
 from tallystick.channels.source import DEATHS, ChannelSource
 from tallystick.codec import Reader, encode_header, encode_line
-from tallystick.contracts import ACCEPTED
+from tallystick.contracts import ACCEPTED, Delivery
 from tallystick.errors import TooLarge
 from tallystick.queries import Query
 from tallystick.records import Batch, Header, Record
@@ -250,6 +250,36 @@ class ChannelContract:
         folder, backend = Folder(tmp_path, "far").open(), MemoryBackend()
         self.deliver(channel, folder, backend, 300)
         assert values_of(backend.records(Query())) == list(range(300))
+
+    def test_a_batch_that_was_set_aside_comes_again_and_is_lost_by_nobody(
+        self, channel: Channel, tmp_path: Path
+    ) -> None:
+        """Others go first where the broker gives an agent several at once."""
+        for value in (1, 2):
+            channel.write(batch_of([value]))
+        source = self.source(channel, Folder(tmp_path, "far").open())
+        source.set_aside(self.given(source))
+        between = source.receive(100, 0.2)
+        order = [1]
+        if between is not None:
+            source.settle(between, {})
+            order = [*values_of(between.batch.records), 1]
+        source.take_up()
+        for _ in range(3 - len(order)):
+            delivery = self.given(source)
+            order += [] if values_of(delivery.batch.records) == [1] else values_of(delivery.batch.records)
+            source.settle(delivery, {})
+        assert sorted(order) == [1, 2]
+        assert source.receive(100, 0.2) is None
+        assert account(source.folder).imbalance() == {}
+
+    def given(self, source: ChannelSource) -> Delivery:
+        deadline = time.monotonic() + SOON_SECONDS
+        while time.monotonic() < deadline:
+            if (delivery := source.receive(100, 0.2)) is not None:
+                return delivery
+            source.tend(idle=True)
+        raise AssertionError(f"nothing came in {SOON_SECONDS} s")
 
     # --- what is not ours ---
 
