@@ -81,6 +81,15 @@ def channel_from_url(url: str) -> Any:
         raise SettingsError(f"channel: {mask_url(url)!r} cannot be read; it must be {scheme}://host:port/…") from None
 
 
+def is_channel(url: str) -> bool:
+    return url.partition("://")[0].lower() in CHANNELS
+
+
+def target_from_url(url: str) -> Any:
+    """The channel or the backend that the URL names, not yet opened. Raises `SettingsError`."""
+    return channel_from_url(url) if is_channel(url) else backend_from_url(url)
+
+
 def backend_from_url(url: str) -> Any:
     """The backend that the URL names, not yet opened; it keeps to the protocol `Backend` of `backends/base.py`.
 

@@ -64,6 +64,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "a URL such as sqlite:///metrics.db or memory://",
         ),
     ] = None
+    channel: Annotated[
+        str | None,
+        _is(
+            "The broker that this host's agent forwards records to, as a URL; unset delivers to the backend itself."
+            " With it, `backend` says where questions are asked, and an agent elsewhere delivers there.",
+            "a URL such as redis://queue-1 or nats://queue-1",
+        ),
+    ] = None
     pipeline: Annotated[
         str,
         _is(
@@ -208,6 +216,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     self_metrics: Annotated[bool, _is("Whether the agent records metrics about itself.", "true or false")] = False
 
     sources: dict[str, str] = {}
+    whole_channel: Secret | None = None
+    """The same of the channel's URL."""
     whole: Secret | None = None
     """The backend's URL when it holds a secret; `backend` then is its masked form, which a dump or a log may show."""
 
@@ -215,6 +225,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def backend_url(self) -> str | None:
         """The URL to connect with; not to be shown."""
         return self.backend if self.whole is None else self.whole.reveal()
+
+    @property
+    def channel_url(self) -> str | None:
+        """The channel's URL to connect with; not to be shown."""
+        return self.channel if self.whole_channel is None else self.whole_channel.reveal()
 
     def source(self, name: str) -> str:
         """Where the value came from: `argument`, `environment X`, `settings module m`, `file …` or `default`."""
@@ -225,7 +240,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The value for people, as Python writes it, secrets masked."""
         _known(name, Found(None, "argument", name))
         value = getattr(self, name)
-        return repr(mask_url(value) if name == "backend" and value else value)
+        return repr(mask_url(value) if name in ("backend", "channel") and value else value)
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={self.shown(name)}' for name in table())})"
@@ -265,8 +280,9 @@ def load_settings(**arguments: object) -> Settings:
     layers = (given, in_environment(), module, file)
     winners = {name: next((layer[name] for layer in layers if name in layer), None) for name in table()}
     values = {name: _coerced(table()[name], one) for name, one in winners.items() if one}
-    if (url := values.get("backend")) is not None and (masked := mask_url(url)) != url:
-        values |= {"backend": masked, "whole": Secret(url)}
+    for name, whole in (("backend", "whole"), ("channel", "whole_channel")):
+        if (url := values.get(name)) is not None and (masked := mask_url(url)) != url:
+            values |= {name: masked, whole: Secret(url)}
     settings = Settings(**values, sources={name: one.place for name, one in winners.items() if one})
     _check_room(settings)
     return settings

@@ -19,6 +19,7 @@ from tallystick.agent.agent import Until
 from tallystick.cli.options import SECONDS, json_option, where_options
 from tallystick.errors import TallystickError
 from tallystick.pipelines.deliveries import Deliveries
+from tallystick.pipelines.receiving import Receiving
 from tallystick.pipelines.targets import Where
 
 logger = logging.getLogger("tallystick.agent")
@@ -42,9 +43,24 @@ TURN_SECONDS: Final = 0.2
     metavar="STEPS",
     help="So far behind other processes when the processor is short.",
 )
+@click.option("--from", "source", metavar="URL", help="Move records on from this channel, not from this host's spools.")
+@click.option("--to", "goals", metavar="URL", multiple=True, help="With --from: deliver there; again for more.")
+@click.option(
+    "--concurrency", default=1, show_default=True, type=click.IntRange(1, 64), help="With --from: agents a target."
+)
 @json_option
 @where_options
-def agent(where: Where, once: bool, drain: bool, stop_timeout: float, nice: int, as_json: bool) -> None:
+def agent(
+    where: Where,
+    once: bool,
+    drain: bool,
+    stop_timeout: float,
+    nice: int,
+    source: str | None,
+    goals: tuple[str, ...],
+    concurrency: int,
+    as_json: bool,
+) -> None:
     """Deliver from this host's spools, until stopped.
 
     It takes over from the applications' own threads, and delivers every pipeline of the home whose target is known;
@@ -53,11 +69,12 @@ def agent(where: Where, once: bool, drain: bool, stop_timeout: float, nice: int,
     SIGTERM and SIGINT stop it when the batch in hand is done, with 0; SIGHUP has it read the settings again. It
     says what it does on standard error; --json makes these lines JSON.
 
+    With --from it moves records on from a channel to each --to, which has its own progress there.
+
     --once exits with 1 when something could not be delivered, --drain when it was stopped before the end; both also
     when records were rejected.
     """
-    if once and drain:
-        raise click.UsageError("--once and --drain exclude each other")
+    _checked(once=once, drain=drain, source=source, goals=goals)
     _speak(as_json=as_json)
     if hasattr(os, "nice"):
         os.nice(nice)  # what is delivered is safe and can wait; the application's users cannot
@@ -69,7 +86,8 @@ def agent(where: Where, once: bool, drain: bool, stop_timeout: float, nice: int,
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
-    deliveries = Deliveries(where, until)
+    received = source is not None and Receiving(where.settings(), source, goals, until, concurrency)
+    deliveries = received or Deliveries(where, until)
     deliveries.look()
     if not deliveries.running:
         logger.info("nothing to deliver in %s%s", where.settings().home, "" if until != "stopped" else " yet; waiting")
@@ -89,7 +107,14 @@ def agent(where: Where, once: bool, drain: bool, stop_timeout: float, nice: int,
         raise SystemExit(1)
 
 
-def _watch(deliveries: Deliveries, asked: SimpleQueue[int]) -> bool:
+def _checked(*, once: bool, drain: bool, source: str | None, goals: tuple[str, ...]) -> None:
+    if once and drain:
+        raise click.UsageError("--once and --drain exclude each other")
+    if (source is None) != (not goals):
+        raise click.UsageError("--from and --to go together")
+
+
+def _watch(deliveries: Deliveries | Receiving, asked: SimpleQueue[int]) -> bool:
     """Until the work is done or somebody asks us to stop; True for the latter."""
     forever = deliveries.until == "stopped"
     next_look = time.monotonic() + LOOK_SECONDS

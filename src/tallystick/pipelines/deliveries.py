@@ -13,11 +13,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from tallystick.agent.agent import GIVE_WAY_SECONDS, Until
+from tallystick.agent.agent import GIVE_WAY_SECONDS, Agent, Until
 from tallystick.agent.chores import chores_of
 from tallystick.agent.election import somebody_delivers
 from tallystick.agent.report import Heartbeat, read
@@ -25,7 +26,7 @@ from tallystick.errors import SettingsError, TallystickError
 from tallystick.pipelines import description
 from tallystick.pipelines.agents import spool_agent
 from tallystick.pipelines.targets import Target, Where, chosen_pipeline, no_folder, targets
-from tallystick.plugins import backend_from_url
+from tallystick.plugins import target_from_url
 from tallystick.settings import Settings, load_settings
 from tallystick.spool.account import account
 from tallystick.spool.folder import Folder, pipelines
@@ -51,22 +52,11 @@ class Terms(msgspec.Struct, frozen=True):
 class Delivered:
     """One pipeline and its agent, running in a thread of its own."""
 
-    def __init__(self, target: Target, terms: Terms, settings: Settings, until: Until) -> None:
-        backend = target.backend()
+    def __init__(self, target: Target, agent: Agent, until: Until, terms: Terms | None = None) -> None:
         self.target = target
         self.terms = terms
         self.done = False
-        self.agent = spool_agent(
-            target.folder,
-            backend,
-            mode="process",
-            batch_records=terms.batch_records,
-            fsync_seconds=terms.fsync_seconds,
-            dead_limit_bytes=terms.dead_limit_bytes,
-            chores=chores_of(_for(target, settings), target.folder, backend),
-            url=target.url,
-            guarded=True,
-        )
+        self.agent = agent
         self._until = until
         self._emptied = False
         self._said = ""
@@ -128,6 +118,29 @@ class Delivered:
         return not self._thread.is_alive()
 
 
+def stop_all(running: Mapping[str, Delivered], timeout_seconds: float) -> list[str]:
+    """Let each finish its batch; the names of those that did not end in time."""
+    for delivered in running.values():
+        delivered.finish()
+    deadline = time.monotonic() + timeout_seconds
+    return [name for name, delivered in running.items() if not delivered.ended(deadline)]
+
+
+def _agent(target: Target, terms: Terms, settings: Settings) -> Agent:
+    backend = target.backend()
+    return spool_agent(
+        target.folder,
+        backend,
+        mode="process",
+        batch_records=terms.batch_records,
+        fsync_seconds=terms.fsync_seconds,
+        dead_limit_bytes=terms.dead_limit_bytes,
+        chores=chores_of(_for(target, settings), target.folder, backend),
+        url=target.url,
+        guarded=True,
+    )
+
+
 class Deliveries:
     """All pipelines of a home, or the one that was named."""
 
@@ -142,9 +155,9 @@ class Deliveries:
     def _settings(self) -> Settings:
         """Raises `SettingsError`, also for a backend's URL that cannot be."""
         own = load_settings(home=self.where.home)
-        for url in (own.backend_url, self.where.backend):
+        for url in (own.backend_url, own.channel_url, self.where.backend):
             if url is not None:
-                backend_from_url(url)
+                target_from_url(url)
         return own
 
     def reread(self) -> None:
@@ -182,7 +195,7 @@ class Deliveries:
                 raise
             self._say_once("", f"{error}; going on as before")
             return [one.target for one in self.running.values() if one.target.folder.path.exists()]
-        return found
+        return [one for one in found if not one.folder.description().get("source")]  # those agents read a channel
 
     def _may_start(self, target: Target) -> bool:
         if why := no_folder(target.folder):
@@ -196,7 +209,8 @@ class Deliveries:
         try:
             if target.name == chosen_pipeline(Where(), own):
                 description.tell(target.folder, own, over=False)
-            self.running[target.name] = Delivered(target, _terms(target, own), own, self.until)
+            terms = _terms(target, own)
+            self.running[target.name] = Delivered(target, _agent(target, terms, own), self.until, terms)
         except TallystickError as error:
             self._say_once(target.name, f"not delivering {target.name}: {error}")
 
@@ -217,10 +231,7 @@ class Deliveries:
 
     def stop(self, timeout_seconds: float) -> list[str]:
         """Let each finish its batch; the names of those that did not end in time."""
-        for delivered in self.running.values():
-            delivered.finish()
-        deadline = time.monotonic() + timeout_seconds
-        return [name for name, delivered in self.running.items() if not delivered.ended(deadline)]
+        return stop_all(self.running, timeout_seconds)
 
     def shortfalls(self) -> list[str]:
         """After a pass: what could not be delivered, one sentence a pipeline."""

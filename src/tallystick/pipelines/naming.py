@@ -25,7 +25,7 @@ from typing import Final
 
 from tallystick.errors import TallystickError
 from tallystick.pipelines import description
-from tallystick.plugins import backend_from_url
+from tallystick.plugins import target_from_url
 from tallystick.settings import Settings
 from tallystick.spool.folder import Folder
 
@@ -89,7 +89,7 @@ def _words(address: str) -> str:
 
 def _address_of(url: str) -> str:
     try:
-        return str(backend_from_url(url).address)
+        return str(target_from_url(url).address)
     except TallystickError:
         return ""
 

@@ -69,6 +69,10 @@ def make_route(settings: Settings, backend: object, tags: Tags) -> Route:
         target = None if given is None else _checked(given)
     if target is not None and getattr(target, "inline", False):
         return InlineRoute(target, settings, given if isinstance(given, str) else None, tags)
+    if (channel := settings.channel_url) is not None:
+        folder = Folder(settings.home, pipeline_of(settings, plugins.channel_from_url(channel).address))
+        asks = given if isinstance(given, str) else target
+        return SpoolRoute(settings, target_of(folder, settings, channel), None, tags, asks)
     folder = Folder(settings.home, pipeline_of(settings, None if target is None else target.address))
     if isinstance(given, str):
         return SpoolRoute(settings, target_of(folder, settings, given), None, tags)
@@ -143,9 +147,18 @@ class InlineRoute:
 class SpoolRoute:
     """Recording is appending to the spool; a thread of this process delivers it, if it is elected."""
 
-    def __init__(self, settings: Settings, target: Target, backend: Backend | None, tags: Tags) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        target: Target,
+        backend: Backend | None,
+        tags: Tags,
+        asks: str | Backend | None = None,
+    ) -> None:
+        """`asks` is the database that an agent behind a channel delivers to, a URL or an object."""
         self.folder = folder = target.folder
         self.target = target
+        self._asks = asks
         self.pipeline = target.name
         self._settings = settings
         self._object = backend
@@ -170,7 +183,7 @@ class SpoolRoute:
             fsync=settings.fsync,
             on_open=self._start_agent,
         )
-        self._told = settings.backend is not None or backend is not None
+        self._told = settings.backend is not None or settings.channel is not None or backend is not None
         if self._told:
             self._describe()
         folder.keep_reserve()
@@ -190,6 +203,16 @@ class SpoolRoute:
     def _backend(self) -> Backend:
         """A backend of our own to write to or to ask; the caller's object, when that is what we were given."""
         return self._object if self._object is not None else self.target.backend()
+
+    def _answering(self) -> Backend:
+        """The backend that answers questions. Raises `QueryError` where it is not known."""
+        if not self.target.forwards:
+            return self._backend()
+        if self._asks is None:
+            where = "set `backend` to the database that the agent behind it delivers to"
+            raise QueryError(f"the records go into {self.target.address}; {where}")
+        found: Backend = plugins.backend_from_url(self._asks) if isinstance(self._asks, str) else self._asks
+        return found
 
     def _start_agent(self) -> None:
         """Stand for election, once in a process: at its first attempt to record, and when records wait that it is asked
@@ -254,11 +277,11 @@ class SpoolRoute:
         self._stand_if_records_wait()
         asking = self._asking
         if asking is None:
-            opened = self._backend()
+            opened = self._answering()
             opened.open()  # under no lock: of two threads or greenlets one closes its own again
             with self._lock:
                 asking = self._asking = self._asking or opened
-            if opened is not asking and opened is not self._object:
+            if opened is not asking and opened is not self._object and opened is not self._asks:
                 opened.close()
         return asking
 
@@ -322,7 +345,7 @@ class SpoolRoute:
         if self._agent is not None:
             self._agent.stop(timeout_seconds)
         with self._lock:
-            if self._asking is not None and self._asking is not self._object:
+            if self._asking is not None and self._asking not in (self._object, self._asks):
                 with contextlib.suppress(Exception):
                     self._asking.close()
             self._asking = None

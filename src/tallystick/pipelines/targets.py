@@ -19,7 +19,7 @@ from tallystick.errors import SettingsError, SpoolError, TallystickError
 from tallystick.masking import MASK, mask_url
 from tallystick.pipelines import description
 from tallystick.pipelines.naming import DEFAULT, own_file, pipeline_for, pipeline_of
-from tallystick.plugins import backend_from_url
+from tallystick.plugins import backend_from_url, is_channel, target_from_url
 from tallystick.settings import Settings, load_settings
 from tallystick.spool.folder import Folder, pipelines
 
@@ -57,6 +57,11 @@ class Target(msgspec.Struct, frozen=True):
         return self.folder.name
 
     @property
+    def forwards(self) -> bool:
+        """Whether the records go into a channel, for an agent elsewhere to deliver."""
+        return self.url is not None and is_channel(self.url)
+
+    @property
     def setup(self) -> str:
         """The command that sets its database up, or prints what an administrator has to run."""
         named = f" --pipeline {self.name}" if self.folder.path.exists() else ""
@@ -75,7 +80,7 @@ class Target(msgspec.Struct, frozen=True):
             from tallystick.backends.sqlite.backend import SqliteBackend
 
             return SqliteBackend(self.folder.database)
-        found: Backend = backend_from_url(self.url)
+        found: Backend = target_from_url(self.url)
         return found
 
 
@@ -116,8 +121,8 @@ def chosen_pipeline(where: Where, own: Settings) -> str:
     """The pipeline that `Metrics(…)` would record into when given the same."""
     if where.pipeline is not None:
         return where.pipeline
-    url = own.backend_url if where.backend is None else where.backend
-    return pipeline_of(own, None if url is None else backend_from_url(url).address)
+    url = (own.channel_url or own.backend_url) if where.backend is None else where.backend
+    return pipeline_of(own, None if url is None else target_from_url(url).address)
 
 
 def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target:
@@ -134,8 +139,9 @@ def target_of(folder: Folder, own: Settings, given: str | None = None) -> Target
         return Target(folder, None, file)
     if not about.backend:
         return _undescribed(folder, own, file)
-    if own.backend_url is not None and _address(own.backend_url) == about.backend:
-        return Target(folder, own.backend_url, about.backend)
+    for url in filter(None, (own.channel_url, own.backend_url)):  # the settings know the password
+        if _address(url) == about.backend:
+            return Target(folder, url, about.backend)
     if about.by != "url":
         remedy = f"`tallystick pipeline move {folder.name} URL` sends its records elsewhere"
         return _unknown(folder, about.backend, f"its application delivers to a backend object of its own; {remedy}")
@@ -164,14 +170,14 @@ def _unknown(folder: Folder, address: str, why: str) -> Target:
 def _is_elsewhere(url: str, address: str) -> bool:
     """Whether the URL means another place from here: it was relative to the application's working directory."""
     try:
-        return bool(backend_from_url(url).address != address)
+        return bool(target_from_url(url).address != address)
     except TallystickError:  # said to whoever opens it
         return False
 
 
 def _address(url: str) -> str:
     try:
-        return str(backend_from_url(url).address)
+        return str(target_from_url(url).address)
     except TallystickError:
         return mask_url(url)
 
