@@ -14,18 +14,24 @@ The same names in each store:
   `indexes`.
 - `Lines` (InfluxDB): `lines`, as `influxdb.lines.Shape` says.
 
+- `record` (optional): the record of a document, for `tail`, `export` and `copy`; without a place in a spool, with the
+  document's key as its id. Called with what was found and the place (search engines: with the hit; InfluxDB: with
+  measurement, time, tags and fields).
+
 What a shape must keep: the same record gives the same document with the same key, whenever and by whomever it is made.
 That is all that makes a redelivery harmless.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from tallystick import plugins
 from tallystick.backends.base import ACCEPTED, Foreign, WriteResult
+from tallystick.backends.memory import fits
+from tallystick.queries import Query
 from tallystick.records import Batch, Record
 
 
@@ -58,6 +64,12 @@ def suffix(shape: Any, sign: str = "?") -> str:
     """What a backend's address says of its shape, so that records of two shapes are two pipelines."""
     name: str = getattr(shape, "name", "")
     return f"{sign}shape={name}" if name else ""
+
+
+def read(found: Iterable[Record], query: Query, newest: int | None) -> Iterator[Record]:
+    """Of the records of a shape's documents, oldest first, those that fit; with `newest`, only that many."""
+    fitting = (record for record in found if fits(record, query))
+    yield from fitting if newest is None else deque(fitting, newest)
 
 
 def by_place(

@@ -13,7 +13,7 @@ from tallystick.cli.output import json_document, note
 from tallystick.cli.tail import readable
 from tallystick.masking import hider
 from tallystick.pipelines.asking import opened, there, used
-from tallystick.pipelines.copying import copied
+from tallystick.pipelines.copying import copied, placed
 from tallystick.pipelines.summaries import Filters
 
 
@@ -21,13 +21,24 @@ from tallystick.pipelines.summaries import Filters
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--source", "place", metavar="NAME", help="The collection, table or index of FROM.")
+@click.option("--shape", metavar="NAME", help="The form of FROM's documents, such as kaneda.")
 @filter_options
 @json_option
-def copy(source: str, target: str, names: tuple[str, ...], filters: Filters, as_json: bool) -> None:
+def copy(
+    source: str,
+    target: str,
+    names: tuple[str, ...],
+    place: str | None,
+    shape: str | None,
+    filters: Filters,
+    as_json: bool,
+) -> None:
     """Copy records between two databases, both given by URL; without a NAME, all.
 
     Ids are kept, so doing it twice changes nothing. TO is made when it is not there; FROM is not.
     """
+    source = placed(source, place, shape)
     origin, goal = plugins.backend_from_url(source), plugins.backend_from_url(target)
     if origin.address == goal.address:
         raise click.UsageError(f"FROM and TO are the same database, {goal.address}")

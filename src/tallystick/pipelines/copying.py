@@ -8,17 +8,25 @@ Invariants
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from itertools import groupby, islice
 from typing import Final
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from msgspec import structs
 
 from tallystick.agent.delivery import verdict
 from tallystick.backends.base import Backend
-from tallystick.errors import TooLarge, Unavailable
-from tallystick.records import Batch, Record
+from tallystick.codec import FORMAT
+from tallystick.errors import SettingsError, TooLarge, Unavailable
+from tallystick.records import Batch, Header, Record
 
 READ_RECORDS: Final = 5_000
 """So many are read before they are put together by segment."""
+
+_PLACES: Final = {"mongodb": "collection", "rethinkdb": "table"}
 
 GAP_BYTES: Final = 4_096
 """A larger gap between two records of a segment begins a new batch."""
@@ -37,9 +45,26 @@ def copied(records: Iterator[Record], goal: Backend, hide: Callable[[str], str])
     return read, rejected
 
 
+def placed(url: str, place: str | None, shape: str | None) -> str:
+    """The URL of a database, with the collection, table or index and the shape in it. Raises `SettingsError`."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    scheme = parts.scheme.partition("+")[0]
+    if place is not None and scheme in _PLACES:
+        options[_PLACES[scheme]] = place
+    elif place is not None and scheme in ("elasticsearch", "opensearch"):
+        parts = parts._replace(path=f"/{quote(place, safe='')}")
+    elif place is not None:
+        raise SettingsError(f"source: {scheme}:// has no such thing; leave --source out")
+    if shape is not None:
+        options["shape"] = shape
+    return urlunsplit(parts._replace(query=urlencode(options)))
+
+
 def batches(records: Iterator[Record]) -> Iterator[Batch]:
     """The records as batches of one segment each, in the order of their places."""
     while chunk := list(islice(records, READ_RECORDS)):
+        chunk = _placed(chunk)
         chunk.sort(key=lambda record: (record.header.segment, record.offset))
         for _, group in groupby(chunk, key=lambda record: record.header.segment):
             run: list[Record] = []
@@ -49,6 +74,21 @@ def batches(records: Iterator[Record]) -> Iterator[Batch]:
                     run = []
                 run.append(record)
             yield _batch(run)
+
+
+def _placed(records: list[Record]) -> list[Record]:
+    """Those that come from no spool get places by their ids: the same records, copied again, have the same places."""
+    placed = [record for record in records if record.header.segment]
+    others: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if not record.header.segment:
+            others[record.host, record.app].append(record)
+    for (host, app), group in others.items():
+        group.sort(key=lambda record: record.id)
+        digest = blake2b(repr([host, app, *(record.id for record in group)]).encode(), digest_size=16).hexdigest()
+        header = Header(FORMAT, digest, host, 0, app)
+        placed += [structs.replace(record, header=header, offset=index) for index, record in enumerate(group)]
+    return placed
 
 
 def _batch(records: list[Record]) -> Batch:

@@ -25,6 +25,7 @@ from tallystick.backends.influxdb.influxql import InfluxqlServer
 from tallystick.backends.influxdb.lines import Native, Shape
 from tallystick.backends.influxdb.servers import Server1, Server2
 from tallystick.backends.influxdb.verdicts import add, refused_lines
+from tallystick.backends.memory import answer
 from tallystick.errors import Misconfigured, SettingsError
 from tallystick.masking import Secret
 from tallystick.moments import nanoseconds
@@ -125,6 +126,8 @@ class InfluxdbBackend:
     def query(self, query: Query) -> list[Series]:
         if self._shape.foreign is not None:
             return self.query_foreign(query, self._shape.foreign.asked(query))
+        if not isinstance(self._shape, Native):
+            return answer(self.records(query), query)
         with self._reader() as server:
             return queries.answer(server, query, queries.native(server, query))
 
@@ -134,7 +137,11 @@ class InfluxdbBackend:
 
     def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
         with self._reader() as server:
-            yield from reading.records(server, query, newest)
+            record = getattr(self._shape, "record", None)
+            if record is None or isinstance(self._shape, Native):
+                yield from reading.records(server, query, newest)
+            else:
+                yield from shapes.read(reading.shaped(server, query, record), query, newest)
 
     @contextmanager
     def _reader(self) -> Iterator[InfluxqlServer]:

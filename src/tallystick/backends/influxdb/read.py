@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -82,3 +82,21 @@ def _rows(server: InfluxqlServer, select: str, measurement: str) -> Iterator[_Po
         for cells in rows.values:
             row = {column: cell for column, cell in zip(rows.columns, cells, strict=True) if cell is not None}
             yield _Point(row.pop("time"), measurement, row)
+
+
+def shaped(server: InfluxqlServer, query: Query, record: Callable[..., Record]) -> Iterator[Record]:
+    """The records of all points in the query's time, as a shape other than ours reads them."""
+    ends = ((">=", query.start_ns), ("<", query.end_ns))
+    bounds = [f"time {sign} {moment}" for sign, moment in ends if moment is not None]
+    fields = server.fields()
+    streams = [_points(server, measurement, bounds, 5_000) for measurement in sorted(fields)]
+    for point in heapq.merge(*streams, key=lambda point: point.at):
+        known = fields[point.measurement]
+        tags = {key: cell for key, cell in point.row.items() if key not in known}
+        values = {key: _typed(cell, known[key]) for key, cell in point.row.items() if key in known}
+        yield record(point.measurement, point.at, tags, values)
+
+
+def _typed(cell: Any, held_as: str) -> Any:
+    """JSON has one type of numbers."""
+    return float(cell) if held_as == "float" else cell

@@ -188,6 +188,9 @@ class MongodbBackend:
             return queries.answer(aggregate, query, start)
 
     def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
+        if (record := getattr(self._shape, "record", None)) is not None and self._native is not self._shape:
+            yield from shapes.read(self._foreign_records(record), query, newest)
+            return
         self.open()
         order = 1 if newest is None else -1
         with self._translated():
@@ -198,6 +201,13 @@ class MongodbBackend:
                 found = reversed(list(cursor.limit(newest))) if newest else []
             for document in found:
                 yield self._native.record(document)
+
+    def _foreign_records(self, record: Any) -> Iterator[Record]:
+        self._connect()  # and make no index in somebody else's database
+        with self._translated():
+            found = self._collection(self._collection_name).find().sort([(self._shape.age, 1), ("_id", 1)])
+            for document in found.allow_disk_use(True):
+                yield record(document, self._collection_name)
 
     # --- looking after it ---
 

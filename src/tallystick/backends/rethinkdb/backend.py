@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 from tallystick.backends import shapes
 from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
+from tallystick.backends.memory import answer
 from tallystick.backends.rethinkdb import care
 from tallystick.backends.rethinkdb import query as queries
 from tallystick.backends.rethinkdb.connection import connect, driver, translated
@@ -185,6 +186,8 @@ class RethinkdbBackend:
     def query(self, query: Query) -> list[Series]:
         if self._shape.foreign is not None:
             return self.query_foreign(query, self._shape.foreign.asked(query))
+        if self._native is not self._shape:
+            return answer(self.records(query), query)
         with self._asking() as run:
             return queries.answer(run, query, queries.native(query, self._table()))
 
@@ -199,10 +202,27 @@ class RethinkdbBackend:
     def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
         if newest == 0:
             return
+        if (record := getattr(self._shape, "record", None)) is not None and self._native is not self._shape:
+            yield from shapes.read(self._foreign_records(record), query, newest)
+            return
         with self._asking() as run:
             found = run(queries.ordered(query, self._table(), newest))
             for document in found if newest is None else reversed(list(found)):
                 yield self._native.record(document)
+
+    def _foreign_records(self, record: Any) -> Iterator[Record]:
+        """Of the backend's table, or of each table of the database where the shape has one a kind."""
+        r = driver().r
+        with self._asking(make=False) as run:
+            there = run(r.db(self._database).table_list())
+            tables = [self._table_name] if self._shape.foreign is not None else there
+            found = [
+                record(document, table)
+                for table in tables
+                if table in there
+                for document in run(self._table(table).has_fields(self._shape.age))
+            ]
+        yield from sorted(found, key=lambda one: (one.timestamp_ns, one.id))
 
     @contextmanager
     def _asking(self, *, make: bool = True) -> Iterator[Any]:

@@ -21,7 +21,7 @@ from tallystick.backends._url import read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.search import bulk
 from tallystick.backends.search import query as queries
-from tallystick.backends.search.foreign import fields_of
+from tallystick.backends.search.foreign import fields_of, without_missing_kind
 from tallystick.backends.search.http import Json, Refused, Server, Wire
 from tallystick.backends.search.query import Fields, Search
 from tallystick.backends.search.schema import Schema
@@ -188,7 +188,8 @@ class SearchBackend(ABC):
 
     def query(self, query: Query) -> list[Series]:
         if self.shape.foreign is not None:
-            return self.query_foreign(query, self.shape.foreign.asked(query))
+            foreign = self.shape.foreign.asked(query)
+            return self.query_foreign(query, without_missing_kind(self._opened(), foreign))
         time = Time()
         fields = Fields(time, "value", self.tags, name="name", kind="kind", unit="unit", weight="weight")
         return self._ask(query, fields, self._search(self.index))
@@ -208,12 +209,27 @@ class SearchBackend(ABC):
         fitting = queries.filters(query, fields, query.start_ns, query.end_ns)
         if fitting is None or newest == 0:
             return
+        if (record := getattr(self.shape, "record", None)) is not None:
+            yield from shapes.read(map(record, self._hits(self.shape.foreign)), query, newest)
+            return
         body: Json = {"query": {"bool": {"filter": fitting}}}
         if newest is None:
             yield from self._pages(body, "asc")
         else:
             found = self._pages(body, "desc")
             yield from reversed([record for _, record in zip(range(newest), found, strict=False)])
+
+    def _hits(self, foreign: Foreign | None) -> Iterator[Json]:
+        """All documents of a shape's indices, oldest first."""
+        server = self._opened()
+        source, order = (self.index, "_doc") if foreign is None else (foreign.source, foreign.time)
+        target = f"/{quote(source, safe=',*')}/_search?scroll=2m&ignore_unavailable=true"
+        found = server.ask("POST", target, {"size": _PAGE, "sort": [order]})
+        while hits := found["hits"]["hits"]:
+            yield from hits
+            more = {"scroll": "2m", "scroll_id": found["_scroll_id"]}
+            found = server.ask("POST", "/_search/scroll", more, timeout_seconds=self.query_timeout_seconds)
+        server.ask("DELETE", "/_search/scroll", {"scroll_id": [found["_scroll_id"]]})
 
     def _pages(self, body: Json, order: str) -> Iterator[Record]:
         """The records that fit, page by page; their order is total, so each page begins after the last one's end."""

@@ -31,7 +31,7 @@ class Lines:
     def __init__(self, shape: Documents, place: str) -> None:
         self.name = shape.name
         self.foreign = shape.foreign
-        for power in ("prepare", "learn"):
+        for power in ("prepare", "learn", "record"):
             if (method := getattr(shape, power, None)) is not None:
                 setattr(self, power, method)
         self._shape = shape

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from msgspec import structs
+
 from tallystick.backends.base import Foreign
 from tallystick.backends.search.http import Server
 from tallystick.backends.search.query import Fields
@@ -30,6 +32,15 @@ def fields_of(server: Server, foreign: Foreign) -> Fields:
         kind=foreign.kind and _word(foreign.kind, foreign, types),
         only_kind="gauge",
     )
+
+
+def without_missing_kind(server: Server, foreign: Foreign) -> Foreign:
+    """Without the kind's field where no index has it: documents that are older than the shape."""
+    if foreign.kind is None:
+        return foreign
+    target = f"/{quote(foreign.source, safe=',*')}/_field_caps?" + urlencode({"fields": foreign.kind})
+    found = server.ask("GET", target)
+    return foreign if found is None or found["fields"] else structs.replace(foreign, kind=None)
 
 
 def _types(server: Server, source: str, columns: list[str]) -> dict[str, str]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from tallystick.backends.base import Foreign
 from tallystick.backends.search.documents import Lines
-from tallystick.compat.kaneda.documents import document_of, moment_of
+from tallystick.compat.kaneda.documents import document_of, moment_of, record_of
 from tallystick.compat.kaneda.given import kind_of
 from tallystick.records import Batch, Record
 
@@ -63,6 +64,13 @@ class Elastic:
         made["@timestamp"] = moment_of(record).replace(tzinfo=None).isoformat(timespec="microseconds")
         made["_id"] = record.id
         return made
+
+    def record(self, hit: dict[str, Any]) -> Record:
+        """Of a hit; an old one has its kind as the mapping's type."""
+        source = dict(hit["_source"])
+        kind = source.pop("metric", None) or hit.get("_type") or "gauge"
+        moment, app = datetime.fromisoformat(source.pop("@timestamp")), str(source.pop("app_name", ""))
+        return record_of(source, hit["_id"], moment, kind, app)
 
     def learn(self, record: Record, reason: str) -> bool:
         day = self._day(record)

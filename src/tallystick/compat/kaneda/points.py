@@ -14,11 +14,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import Any, Final
+
+from msgspec import structs
 
 from tallystick.backends.base import Foreign
 from tallystick.codec import encode, plain
+from tallystick.compat.kaneda.documents import record_of
 from tallystick.compat.kaneda.given import host_of, kind_of, shown, tags_of
 from tallystick.records import Batch, Record
 
@@ -55,6 +59,19 @@ class Influx:
             lines.append(f"{head} {fields} {moment}")
             indices.append(index)
         return lines, indices, rejected
+
+    def record(self, measurement: str, at: int, tags: dict[str, str], fields: dict[str, Any]) -> Record:
+        """Of a point. It has no id, so its place and time make one."""
+        whole = {key: part for key, part in fields.items() if part is not None}
+        for suffix in ("_float", "_text"):
+            for key in [key for key in whole if key.endswith(suffix) and key.removesuffix(suffix) not in whole]:
+                whole[key.removesuffix(suffix)] = whole.pop(key)
+        known = {key: tag for key, tag in tags.items() if tag}
+        id_ = blake2b(repr((measurement, sorted(known.items()), at)).encode(), digest_size=16).hexdigest()
+        host = known.pop("host", "")
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at // 1000)
+        made = record_of({**whole, "host": host, "tags": known}, id_, moment, measurement)
+        return structs.replace(made, timestamp_ns=at)
 
     def learn(self, _record: Record, reason: str) -> bool:
         """Whether a server's refusal told the type of a field that we did not know: the line is another one then."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tallystick.backends.base import Foreign
-from tallystick.compat.kaneda.documents import document_of, moment_of
+from tallystick.compat.kaneda.documents import document_of, moment_of, record_of
 from tallystick.compat.kaneda.elastic import elastic
 from tallystick.compat.kaneda.given import kind_of
 from tallystick.compat.kaneda.points import Influx
@@ -48,6 +48,10 @@ class Mongo(_Shape):
         made.pop("_id", None)
         return {"_id": record.id, **made}
 
+    def record(self, found: dict[str, Any], _place: str) -> Record:
+        left = dict(found)
+        return record_of(left, left.pop("_id"), left.pop("timestamp"), left.pop("metric"))
+
 
 class Rethink(_Shape):
     """Into the table of the backend; with `tables`, into one for each kind."""
@@ -55,7 +59,11 @@ class Rethink(_Shape):
     def __init__(self, table: str, argument: str) -> None:
         self._tables = argument == "tables"
         self.name = "kaneda:tables" if self._tables else "kaneda"
-        self.foreign = Foreign(source=table, time="timestamp", value="value", name="name", tags_in="tags")
+        self.foreign = (
+            None
+            if self._tables
+            else Foreign(source=table, time="timestamp", value="value", name="name", tags_in="tags")
+        )
 
     def place(self, record: Record) -> str | None:
         return table_of(kind_of(record)) if self._tables else None
@@ -64,6 +72,12 @@ class Rethink(_Shape):
         made = document_of(record)
         made |= {"timestamp": moment_of(record), "id": record.id}
         return made
+
+    def record(self, found: dict[str, Any], place: str) -> Record:
+        """The table is the kind; in one table for all, documents do not say it."""
+        left = dict(found)
+        kind = place if self._tables else "gauge" if isinstance(left.get("value"), int | float) else "event"
+        return record_of(left, left.pop("id"), left.pop("timestamp"), kind)
 
 
 def table_of(kind: str) -> str:
