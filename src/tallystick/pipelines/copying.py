@@ -47,6 +47,8 @@ def copied(records: Iterator[Record], goal: Backend, hide: Callable[[str], str])
 
 def placed(url: str, place: str | None, shape: str | None) -> str:
     """The URL of a database, with the collection, table or index and the shape in it. Raises `SettingsError`."""
+    if place is None and shape is None:
+        return url
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     scheme = parts.scheme.partition("+")[0]
