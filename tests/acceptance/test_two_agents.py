@@ -24,15 +24,15 @@ def start_agent(stage: Stage) -> Running:
     return stage.run_command([sys.executable, "-X", "faulthandler", "-m", "tallystick", "agent"])
 
 
-def who_delivers(stage: Stage) -> int:
+def who_delivers(stage: Stage, pipeline: str = "default") -> int:
     """The process that said so last."""
-    beat = report.read(stage.folder())
+    beat = report.read(stage.folder(pipeline))
     return 0 if beat is None else beat.pid
 
 
-def delivers(stage: Stage, process: Running) -> bool:
+def delivers(stage: Stage, process: Running, pipeline: str = "default") -> bool:
     """Whether the process comes to deliver."""
-    return until(lambda: who_delivers(stage) == process.pid)
+    return until(lambda: who_delivers(stage, pipeline) == process.pid)
 
 
 def stored(stage: Stage) -> int:
@@ -151,14 +151,14 @@ def test_a_thread_that_gave_way_while_the_database_was_down_takes_over_again(sta
     )
     application.expect("recording")
     application.expect("recorded")
-    assert delivers(stage, application)
-    process = stage.start("agent", "--own-database", database, "--for-ever")
-    assert delivers(stage, process)
+    assert delivers(stage, application, "own")
+    process = stage.start("agent", "--pipeline", "own", "--own-database", database, "--for-ever")
+    assert delivers(stage, process, "own")
     process.kill()
-    assert delivers(stage, application)
+    assert delivers(stage, application, "own")
 
     down.unlink()
     assert until(lambda: database.exists() and len(reports(database)) == 500)
     application.tell("leave")
     application.ends_well()
-    assert stage.books().delivered.total() == 500
+    assert stage.books("own").delivered.total() == 500

@@ -26,13 +26,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=0, help="so many a thread; without it, for ever")
     parser.add_argument("--pace", type=float, default=math.inf, help="at most so many a second and thread")
     parser.add_argument("--segment-bytes", type=int, default=65_536)
-    parser.add_argument("--own-database", type=Path, help="an OwnDatabase there instead of SQLite")
+    parser.add_argument("--own-database", type=Path, help="an OwnDatabase there, pipeline own")
     parser.add_argument("--deliver", default="thread")
     parser.add_argument("--then", choices=["leave", "die", "stay"], default="leave")
     options = parser.parse_args()
 
     own = OwnDatabase(options.own_database) if options.own_database else None
-    metrics = Metrics(own, pipeline="default", segment_bytes=options.segment_bytes, deliver=options.deliver)
+    pipeline = "default" if own is None else "own"
+    metrics = Metrics(own, pipeline=pipeline, segment_bytes=options.segment_bytes, deliver=options.deliver)
     cells = Acknowledged(options.acknowledged, options.threads).cells
     start = threading.Barrier(options.threads + 1)
 
