@@ -16,6 +16,7 @@ PLACES = (
     "tests/acceptance",
     "tests/contract",
     "tests/integration",
+    "tests/channels",
     "tests/typed",
     "tests/compat",
     "tests/test_rules.py",
