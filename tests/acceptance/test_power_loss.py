@@ -239,12 +239,19 @@ class PowerLoss(RuleBasedStateMachine):
         folder, database, working = Folder(copy), Database(dict(self.database.stored)), self.disk
         self.disk = PowerDisk(copy)
         try:
+            self.record_a_witness(folder)
             assert spool_agent(folder, database).run("passed")
         finally:
             self.disk.close()
             self.disk = working
         self.check_content(folder, database)
         shutil.rmtree(copy)
+
+    def record_a_witness(self, folder: Folder) -> None:
+        """A bad record that stands alone waits for a good one, and is dead when that passes."""
+        spool = Spool(folder, segment_bytes=SEGMENT_BYTES, fsync=self.fsync)
+        assert spool.append(encode_line(1_763_683_200_000_000_000, "counter", "witness", -1, {}), "witness")
+        spool.close()
 
     def check_content(self, folder: Folder, database: Database) -> None:
         books, letters = account(folder), DeadLetters(folder).state().letters

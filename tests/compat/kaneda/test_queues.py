@@ -82,21 +82,22 @@ def until(ready: Callable[[], bool], folder: Path, seconds: float = 40) -> None:
         time.sleep(0.05)
 
 
-def record(queue: Any) -> tuple[Any, float]:
+def record(queue: Any) -> tuple[Any, tuple[float, float]]:
     metrics = Metrics(queue=queue)
+    before = time.time()
     answer = metrics.gauge("answer_of_life", 42)
     metrics.timing("t", 0.5, tags={"k": "v"})
     metrics.custom("hotel", metric="xml", value={"status": "ok"}, tags=["t"], id_="2B75D750")
-    return answer, time.time()
+    return answer, (before, time.time())
 
 
-def stored_as_recorded(found: list[dict[str, Any]], when: float) -> None:
+def stored_as_recorded(found: list[dict[str, Any]], when: tuple[float, float]) -> None:
     by_name = {document["name"]: document for document in found}
     assert set(by_name) == {"answer_of_life", "t", "hotel"}
     assert by_name["t"]["tags"] == {"k": "v"}
     assert (by_name["hotel"]["_id"], by_name["hotel"]["tags"]) == ("2B75D750", ["t"])
     for document in found:  # the time of the record, not of the worker
-        assert abs(document["timestamp"].timestamp() + _zone() - when) < 0.5
+        assert when[0] - 0.01 <= document["timestamp"].timestamp() + _zone() <= when[1] + 0.01
 
 
 def _zone() -> float:
