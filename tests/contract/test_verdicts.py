@@ -132,19 +132,39 @@ class MongodbVerdicts(Verdicts):
 
     def test_a_server_in_trouble_is_waited_for_as_it_says(self, backend: Any) -> None:
         """Each item of a reply has its own word: stored already, refused, or a trouble that passes."""
-        codes = [11000, 2, 91, 121, 10107, 11000, 14031]
+        codes = [11000, 2, 91, 121, 10107, 11000, 14031, 26, 112, 263, 99_999]
         errors = [{"index": index, "code": code, "errmsg": f"said {code}"} for index, code in enumerate(codes)]
         late = {"code": 64, "errmsg": "waiting for replication"}
         with MongoGate(service(self.server)) as gate:
             other = backend_from_url(f"mongodb://127.0.0.1:{gate.port}/{backend._database}?directConnection=true")
             other.open()
             gate.rule = lambda command: {"ok": 1, "n": 0, "writeErrors": errors} if "insert" in command else None
-            result = other.write(make_batch(*counters(7)))
+            result = other.write(make_batch(*counters(11)))
             assert result.rejected == {1: "said 2 (code 2)", 3: "said 121 (code 121)"}
-            assert sorted(result.kept) == [2, 4, 6]
+            assert sorted(result.kept) == [2, 4, 6, 7, 8, 9, 10]
             gate.rule = lambda command: {"ok": 1, "n": 7, "writeConcernError": late} if "insert" in command else None
             with pytest.raises(Unavailable, match="waiting for replication"):
                 other.write(make_batch(*counters(7)))
+            other.close()
+
+    def test_a_unique_index_that_a_person_added_takes_no_record_away_unsaid(self, backend: Any) -> None:
+        with pymongo.MongoClient[dict[str, Any]](service(self.server)) as client:
+            client[backend._database][backend._collection_name].create_index("name", unique=True)
+        result = backend.write(make_batch(*counters(2), *counters(1, name="other")))
+        assert sorted(result.rejected) == [1]
+        assert {record.name for record in backend.records(Query())} == {"hits", "other"}
+
+    @pytest.mark.parametrize("code", [20, 26, 112, 211, 263, 388, 99_999])
+    def test_a_command_that_a_server_refuses_for_its_own_state_keeps_a_record_that_stands_alone(
+        self, backend: Any, code: int
+    ) -> None:
+        with MongoGate(service(self.server)) as gate:
+            other = backend_from_url(f"mongodb://127.0.0.1:{gate.port}/{backend._database}?directConnection=true")
+            other.open()
+            said = {"ok": 0, "code": code, "errmsg": f"said {code}"}
+            gate.rule = lambda command: said if "insert" in command else None
+            with pytest.raises(Unavailable, match=f"said {code}"):
+                other.write(make_batch(*counters(1)))
             other.close()
 
 
@@ -189,7 +209,7 @@ class TestClickhouseVerdicts(Verdicts):
     def harm(self, backend: Any) -> None:
         self.run(f"DROP TABLE `{backend._database}`.documents")
 
-    @pytest.mark.parametrize("code", [202, 241, 252])
+    @pytest.mark.parametrize("code", [43, 48, 202, 225, 241, 242, 252, 344, 499, 1_999])
     def test_a_server_in_trouble_is_waited_for_as_it_says(self, code: int) -> None:
         self.check_refusal(code, Unavailable)
 

@@ -18,9 +18,6 @@ from tallystick.errors import Misconfigured, TooLarge, Unavailable
 TIMEOUT_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 5.0
 
-_PASSING: Final = frozenset({3, 159, 160, 164, 202, 209, 210, 241, 242, 243, 252, 319, 425, 439, 999})
-"""Codes of troubles that pass: timeouts, read-only for a while, too many queries or parts, memory, disk, network."""
-
 _NO_RIGHT: Final = "grant this user the right, or let an administrator run this and add setup=no to the URL:\n{script}"
 _PERSON_MUST_ACT: Final = {
     **dict.fromkeys((192, 193, 194, 516), "correct user and password"),
@@ -31,6 +28,12 @@ _PERSON_MUST_ACT: Final = {
 """By the server's code: the remedy."""
 
 _TOO_LARGE: Final = frozenset({307, 396})
+
+_BLAMES_THE_RECORD: Final = frozenset(
+    {6, 25, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 130, 131, 190, 321, 349, 376, 395, 441, 469, 675, 676}
+)
+"""Codes that may be a record's doing: a value that cannot be parsed or does not fit, a constraint, a view that raises.
+All others, those of later versions as well, are the connection's or the server's state."""
 
 _AFTER_SENTENCE: Final = re.compile(
     r"[.:;] In scope |[.:;] [Ww]hile (?:process|execut)ing | \(line \d+| \([A-Z_]+\) \(for "
@@ -83,11 +86,12 @@ def _understood(request: Callable[..., Any], address: str) -> Callable[..., Any]
 
     def understood(*arguments: Any, **options: Any) -> Any:
         try:
-            response = request(*arguments, **{**options, "retries": 0})
+            response = request(*arguments, **{**options, "retries": False, "redirect": False})
         except urllib3.exceptions.HTTPError as error:
             raise _no_answer(address, error) from error
         status = response.status
-        if status < 300 or "X-ClickHouse-Exception-Code" in response.headers:
+        marked = any(name.lower().startswith("x-clickhouse-") for name in response.headers)
+        if (status < 300 and marked) or "X-ClickHouse-Exception-Code" in response.headers:
             return response
         said = f"{address} answered {status}: {response.data[:200].decode('utf-8', 'replace').strip()}"
         if status == 413:
@@ -103,7 +107,7 @@ def _understood(request: Callable[..., Any], address: str) -> Callable[..., Any]
 
 @contextmanager
 def translated(address: str, database: str, user: str) -> Iterator[None]:
-    """What names no cause that we know goes on as it is: then the agent bisects the batch."""
+    """Only what blames a record goes on as it is: then the agent bisects the batch."""
     errors = driver().driver.exceptions
     import urllib3
 
@@ -116,10 +120,9 @@ def translated(address: str, database: str, user: str) -> Iterator[None]:
             raise Misconfigured(f"{address}: {error}; {remedy}") from error
         if code in _TOO_LARGE:
             raise TooLarge(f"{address}: {error}") from error
-        without_code = code is None and type(error) in (errors.DatabaseError, errors.OperationalError)
-        if code in _PASSING or without_code or isinstance(error, errors.StreamFailureError):
-            raise Unavailable(f"{address}: {error}") from error
-        raise
+        if code in _BLAMES_THE_RECORD or isinstance(error, errors.DataError):
+            raise
+        raise Unavailable(f"{address}: {error}") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise _no_answer(address, error) from error
 

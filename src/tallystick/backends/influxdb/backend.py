@@ -24,7 +24,7 @@ from tallystick.backends.influxdb.ids import delete_older, superseded
 from tallystick.backends.influxdb.influxql import InfluxqlServer
 from tallystick.backends.influxdb.lines import Native, Shape
 from tallystick.backends.influxdb.servers import Server1, Server2
-from tallystick.backends.influxdb.verdicts import add, refused_lines
+from tallystick.backends.influxdb.verdicts import add, refused_lines, whole_requests
 from tallystick.backends.memory import answer
 from tallystick.errors import Misconfigured, SettingsError
 from tallystick.masking import Secret
@@ -104,7 +104,8 @@ class InfluxdbBackend:
         assert server is not None
         own = isinstance(self._shape, Native) and any(record.own_id is not None for record in batch.records)
         try:
-            rejected = self._replace(server, batch) if own else add(server, self._shape, batch)
+            with whole_requests():
+                rejected = self._replace(server, batch) if own else add(server, self._shape, batch)
         except Misconfigured:
             self.close()  # so that the next `open` looks what is missing, and creates it if it may
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
+import re
 import select
 import socket
 import ssl
@@ -51,6 +52,15 @@ class Answer(msgspec.Struct, frozen=True):
             return str(said.get("message") or said.get("error") or said)
         except (ValueError, AttributeError, RecursionError):
             return self.body[:300].decode("utf-8", "replace").strip()
+
+    @property
+    def marked(self) -> bool:
+        """Whether InfluxDB says this, and not a proxy before it: by its header, or by its words about lines."""
+        return not self.headers.keys().isdisjoint(_HEADERS) or _WORDS.search(self.text) is not None
+
+
+_HEADERS: Final = frozenset(("x-influxdb-version", "x-influxdb-build", "x-influxdb-error", "x-platform-error-code"))
+_WORDS: Final = re.compile(r"partial write|unable to parse|field type conflict|write of line protocol")
 
 
 class Missing(Misconfigured):
@@ -178,9 +188,9 @@ def check(answer: Answer, address: str) -> Answer:
         raise Misconfigured(f"{said}; create it, or correct retention_policy= in the backend's URL")
     if status in (408, 429) or status >= 500:
         raise Unavailable(said, retry_after(answer.headers))
-    if status == 400 and "x-influxdb-version" not in answer.headers and not _is_version_3(address):
-        raise Misconfigured(f"{said}; {no_influxdb(address)}")
-    raise BackendError(said)
+    if status in (400, 409, 422) and (answer.marked or _is_version_3(address)):
+        raise BackendError(said)
+    raise Misconfigured(f"{said}; {no_influxdb(address)}")  # a redirect, or what a proxy says
 
 
 def taken(answer: Answer, address: str) -> Answer:

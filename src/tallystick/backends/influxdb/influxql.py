@@ -91,7 +91,7 @@ class InfluxqlServer(ABC):
     def write(self, body: bytes) -> Answer:
         """The server's answer when it took the lines or refused some of them. Raises for all else."""
         answer = self.http.request("POST", self._write_target, body)
-        return answer if answer.status in (400, 422) else taken(answer, self.address)
+        return answer if answer.status in (400, 422) and answer.marked else taken(answer, self.address)
 
     @property
     @abstractmethod
@@ -120,7 +120,7 @@ class InfluxqlServer(ABC):
         where = {"db": self.database, "epoch": "ns"} | ({"rp": self.policy} if self.policy else {})
         body = urlencode({"q": ";".join(statements)}).encode()
         answer = self.http.request("POST", f"/query?{urlencode(where)}", body, _FORM)
-        if answer.status == 400:
+        if answer.status == 400 and answer.marked:
             raise QueryError(f"{self.address}: {answer.text}")
         check(answer, self.address)
         try:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from tallystick.backends._url import ServerUrl
-from tallystick.backends.influxdb.http import Missing, Unseen, basic, check
+from tallystick.backends.influxdb.http import Answer, Missing, Unseen, basic, check, no_json
 from tallystick.backends.influxdb.influxql import InfluxqlServer, identifier
 from tallystick.errors import BackendError, Misconfigured, QueryError, Unavailable
 
@@ -108,8 +108,7 @@ class Server2(InfluxqlServer):
         answer = self.http.request("GET", f"/api/v2/buckets?{wanted}")
         if answer.status == 404 and answer.text.startswith("bucket"):  # so when the organisation is named, else []
             return []
-        found: list[dict[str, Any]] = msgspec.json.decode(check(answer, self.address).body)["buckets"]
-        return found
+        return self._part(check(answer, self.address), "buckets")
 
     def _create(self, organisation: dict[str, str], create: bool) -> dict[str, Any]:
         days = self.url.options.get("retention_days")
@@ -158,8 +157,19 @@ class Server2(InfluxqlServer):
         raw = None if body is None else msgspec.json.encode(body)
         answer = self.http.request(method, f"/api/v2/{path}?{urlencode(parameters)}", raw, _JSON)
         check(answer, self.address)
-        found: dict[str, Any] = msgspec.json.decode(answer.body or b"{}")
-        return found
+        if answer.status == 204:
+            return {}
+        try:
+            return msgspec.json.decode(answer.body, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            raise no_json(answer, self.address) from None
+
+    def _part(self, answer: Answer, name: str) -> list[dict[str, Any]]:
+        """A list of objects in an answer, which something else than InfluxDB would not have."""
+        try:
+            return msgspec.json.decode(answer.body, type=dict[str, Any])[name]  # type: ignore[no-any-return]
+        except (msgspec.MsgspecError, KeyError):
+            raise no_json(answer, self.address) from None
 
     def delete(self, measurement: str, tags: Mapping[str, str], first_ns: int, last_ns: int) -> None:
         """By InfluxQL where it can: the call for it looks at every name, which takes seconds beside 20,000."""

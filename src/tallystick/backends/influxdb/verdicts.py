@@ -11,13 +11,15 @@ same point.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 import msgspec
 
 from tallystick.backends.influxdb.http import Answer
 from tallystick.backends.influxdb.lines import Shape
-from tallystick.errors import Misconfigured
+from tallystick.errors import BackendError, Misconfigured, QueryError, TooLarge, Unavailable
 from tallystick.records import Batch
 
 _DROPPED: Final = re.compile(r"dropped=(\d+)")
@@ -45,6 +47,17 @@ class _Refusals(msgspec.Struct, frozen=True):
 
 
 _decode_refusals: Final = msgspec.json.Decoder(_Refusals).decode
+
+
+@contextmanager
+def whole_requests() -> Iterator[None]:
+    """What a server says of a request as a whole keeps all of it: only what it says of lines blames any."""
+    try:
+        yield
+    except (Unavailable, TooLarge):
+        raise
+    except (BackendError, QueryError) as error:
+        raise Unavailable(str(error)) from error
 
 
 def add(server: LineServer, shape: Shape, batch: Batch) -> dict[int, str]:

@@ -22,7 +22,7 @@ from tallystick.backends._url import ServerUrl, read_url
 from tallystick.backends.base import ACCEPTED, Foreign, Line, WriteResult
 from tallystick.backends.influxdb.http import Answer, Http, check, no_influxdb, no_json, other_version, taken
 from tallystick.backends.influxdb.lines import Native, Shape, to_record
-from tallystick.backends.influxdb.verdicts import add, refusals
+from tallystick.backends.influxdb.verdicts import add, refusals, whole_requests
 from tallystick.backends.influxdb3 import care, sql
 from tallystick.backends.influxdb3.foreign import answer_foreign
 from tallystick.errors import BackendError, Misconfigured, QueryError, SettingsError, TooLarge, Unavailable
@@ -150,7 +150,8 @@ class Influxdb3Backend:
             return ACCEPTED
         self.open()
         assert self._server is not None
-        rejected = add(self._server, self._shape, batch)
+        with whole_requests():
+            rejected = add(self._server, self._shape, batch)
         return WriteResult(rejected) if rejected else ACCEPTED
 
     def query(self, query: Query) -> list[Series]:

@@ -184,7 +184,7 @@ class MongodbBackend:
             )
             return found
 
-        with self._translated():
+        with self._translated(asking=True):
             return queries.answer(aggregate, query, start)
 
     def records(self, query: Query, *, newest: int | None = None) -> Iterator[Record]:
@@ -234,9 +234,9 @@ class MongodbBackend:
             yield self._client[self._database]
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, *, asking: bool = False) -> Iterator[None]:
         try:
-            with translated(self.address):
+            with translated(self.address, asking=asking):
                 yield
         except Unavailable:
             self.close()  # the next `open` makes a new client

@@ -14,8 +14,15 @@ from tallystick.errors import Misconfigured, Unavailable
 TIMEOUT_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 5.0
 
-PASSING: Final = frozenset({50, 64, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031})
-"""Codes of troubles that pass: no primary, shutting down, over a time limit, disk full."""
+DUPLICATE: Final = 11000
+BLAMES_THE_RECORD: Final = frozenset(
+    {2, 9, 14, 15, 16, 22, 28, 52, 54, 55, 56, 57, 121, DUPLICATE, 10334, 17280, 17419, 17420}
+)
+"""Codes that may be a record's doing: a value, a name or a size that does not fit, a validator, a unique index. All
+others, those of later versions as well, are the connection's or the server's state."""
+
+PASSING: Final = frozenset({50, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031})
+"""Codes that are no question's doing: no primary, shutting down, over a time limit, disk full."""
 
 NOT_ALLOWED: Final = 13
 FORBIDDEN: Final = frozenset({NOT_ALLOWED, 18, 8000})
@@ -84,8 +91,10 @@ def connect(url: ServerUrl | None, driver_options: dict[str, str], address: str)
 
 
 @contextmanager
-def translated(address: str) -> Iterator[None]:
-    """What names no cause that we know goes on as it is: then the agent bisects the batch."""
+def translated(address: str, *, asking: bool = False) -> Iterator[None]:
+    """Only what blames a record goes on as it is: then the agent bisects the batch. With `asking`, so does what blames
+    a question.
+    """
     errors = driver().errors
     try:
         yield
@@ -93,15 +102,17 @@ def translated(address: str) -> Iterator[None]:
         if error.code in FORBIDDEN:
             remedy = "correct user and password, or grant the role readWrite on the database"
             raise Misconfigured(f"{address}: {short(error)}; {remedy}") from error
-        if error.code in PASSING or isinstance(error, errors.WTimeoutError | errors.ExecutionTimeout):
-            raise Unavailable(f"{address}: {short(error)}") from error
-        raise
+        if error.code in BLAMES_THE_RECORD or (asking and error.code not in PASSING):
+            raise
+        raise Unavailable(f"{address}: {short(error)}") from error
     except errors.ConfigurationError as error:
         raise Misconfigured(f"{address}: {short(error)}; correct the URL's options") from error
     except errors.ConnectionFailure as error:
         cure = next((remedy for sign, remedy in _TLS.items() if sign.lower() in str(error).lower()), None)
         if cure is not None:
             raise Misconfigured(f"{address}: {short(error)}; {cure}") from error
+        raise Unavailable(f"{address}: {short(error)}") from error
+    except errors.PyMongoError as error:
         raise Unavailable(f"{address}: {short(error)}") from error
 
 

@@ -7,16 +7,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from tallystick.backends.base import ACCEPTED, WriteResult
-from tallystick.backends.mongodb.connection import PASSING, driver, encoder
+from tallystick.backends.mongodb.connection import BLAMES_THE_RECORD, DUPLICATE, driver, encoder
 from tallystick.backends.shapes import Documents
 from tallystick.errors import Unavailable
 from tallystick.records import Batch, Record
-
-DUPLICATE: Final = 11000
 
 
 def write(collection: Any, batch: Batch, shape: Documents, address: str) -> WriteResult:
@@ -93,11 +92,20 @@ class _Way:
         duplicates = []
         for each in error.details.get("writeErrors", ()):
             index = indices[each["index"]]
-            if each["code"] == DUPLICATE:
+            if each["code"] == DUPLICATE and _of_the_id(each):
                 duplicates.append(index)
             else:
-                verdicts = self.kept if each["code"] in PASSING else self.rejected
+                verdicts = self.rejected if each["code"] in BLAMES_THE_RECORD else self.kept
                 verdicts[index] = f"{each['errmsg']} (code {each['code']})"
         if late := error.details.get("writeConcernErrors"):
             raise Unavailable(f"{self._address}: {late[0].get('errmsg', 'not yet durable')}")
         return duplicates
+
+
+def _of_the_id(error: Any) -> bool:
+    """Whether a duplicate is one of `_id`: the same record. One of a unique index that a person added is another."""
+    pattern = error.get("keyPattern")
+    if pattern is not None:
+        return bool(list(pattern) == ["_id"])
+    index = re.search(r"index: (\S+)", str(error.get("errmsg", "")))
+    return index is None or "_id_" in index[1]

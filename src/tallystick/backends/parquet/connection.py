@@ -90,8 +90,8 @@ def _close(held: tuple[Any, str]) -> None:
 
 @contextmanager
 def translated(root: Path) -> Iterator[None]:
-    """Trouble of the disk as the errors that the agent understands. What names no cause that we know goes on as it is:
-    then the agent bisects the batch."""
+    """Trouble of the disk and of DuckDB as the errors that the agent understands. Only what blames a record (a value
+    that does not fit) goes on as it is: then the agent bisects the batch."""
     duckdb = driver()
     try:
         yield
@@ -99,7 +99,11 @@ def translated(root: Path) -> Iterator[None]:
         raise Misconfigured(f"{root}: {error}; it must be a folder that this user may write to") from error
     except (OSError, MemoryError, duckdb.OutOfMemoryException) as error:
         raise Unavailable(f"{root}: {error}") from error
+    except (duckdb.DataError, duckdb.InvalidInputException, duckdb.IntegrityError):
+        raise
     except duckdb.IOException as error:
         if "Permission denied" in str(error) or "Read-only" in str(error):
             raise Misconfigured(f"{root}: {error}; this user must be able to write there") from error
+        raise Unavailable(f"{root}: {error}") from error
+    except duckdb.Error as error:
         raise Unavailable(f"{root}: {error}") from error

@@ -164,7 +164,8 @@ def connect(url: ServerUrl, address: str) -> Any:
 
 @contextmanager
 def translated(address: str) -> Iterator[None]:
-    """What names no cause that we know goes on as it is: then the agent bisects the batch."""
+    """Only what blames a record (`ReqlQueryLogicError`, a write hook's `ReqlUserError`) goes on as it is: then the
+    agent bisects the batch."""
     errors = driver().errors
     try:
         yield
@@ -180,3 +181,7 @@ def translated(address: str) -> Iterator[None]:
         raise Unavailable(f"{address}: {error.message}") from None
     except errors.ReqlResourceLimitError as error:
         raise TooLarge(f"{address}: {error.message}") from None
+    except (errors.ReqlQueryLogicError, errors.ReqlUserError):
+        raise
+    except errors.ReqlError as error:
+        raise Unavailable(f"{address}: {error.message}") from None

@@ -98,7 +98,7 @@ class Server:
             raise TooLarge(said)
         if status in (408, 429) or status >= 500:
             raise Unavailable(said, retry_after(answer.headers))
-        if status == 400:
+        if status == 400 and kind:  # a server says what kind of error it is; a proxy's page does not
             raise Refused(said, kind, f"{kind} {answer.body!r}")
         raise Misconfigured(
             f"{said}; the backend's URL must lead to the search server itself, with its scheme and port"
