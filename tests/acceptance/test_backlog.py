@@ -63,7 +63,7 @@ def write_backlog(folder: Folder, count: int, *, writers: int) -> None:
     for spool in spools[:-1]:
         spool.close()
     killed = spools[-1]
-    with killed._lock:  # its segments lose their locks and are not sealed
+    with killed._tender._working, killed._lock:  # its segments lose their locks and are not sealed
         killed._closed = True
         for segment in (*killed._tender.old, killed._segment, *killed._tender.ready):
             if segment is not None:

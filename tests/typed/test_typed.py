@@ -131,7 +131,11 @@ def test_every_value_of_a_field_survives_a_line_of_the_spool(**values: Any) -> N
 
     (read,), damaged = Reader(NOWHERE).records(record_line(kind.record_of(made)), 0)
     assert not damaged
-    assert kind.loaded(read) == made
+    back = kind.loaded(read)
+    # Python finds an hour that comes twice unequal in any two zones, so moments are compared in one.
+    assert back.when.astimezone(UTC) == made.when.astimezone(UTC)
+    back.when = made.when
+    assert back == made
 
 
 @pytest.mark.parametrize(
