@@ -35,6 +35,10 @@ def answering(greeting: bytes = b"", context: ssl.SSLContext | None = None) -> I
                         spoken = connection if context is None else context.wrap_socket(connection, server_side=True)
                         spoken.recv(4096)
                         spoken.sendall(greeting)
+                        connection.shutdown(socket.SHUT_WR)
+                        connection.settimeout(1)
+                        while connection.recv(4096):  # a close with something unread would be a reset
+                            pass
                     except OSError:
                         pass  # the other side did not like it: that is the test
 
